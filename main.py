@@ -1,0 +1,35 @@
+"""Pre-training: `python main.py`, `python main.py experiment=muskie_base data=folder data.root=...`, or torchrun."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from muskie import published_flags
+from muskie.config import read_overrides
+from muskie.errors import errors_in_words
+from muskie.training.pretrain import SECTIONS, pretrain
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+@hydra.main(version_base="1.3", config_path="configs", config_name="pretrain")
+def run(config: DictConfig) -> None:
+    """Called by Hydra with the composed configuration."""
+    with errors_in_words():
+        pretrain(config)
+
+
+def main() -> None:
+    """Checks the command line, then hands it to Hydra."""
+    with errors_in_words():
+        arguments = published_flags.translate(sys.argv[1:])
+        sys.argv[1:] = read_overrides(arguments, CONFIGS, "pretrain", SECTIONS.names())
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6 @@
+"""Multi-view pre-training for 3D vision: masked views filled in from the other views of a scene."""
+
+from muskie.models.variants import create_model, from_pretrained, list_models
+
+__all__ = ["create_model", "from_pretrained", "list_models"]
+__version__ = "0.1.0"

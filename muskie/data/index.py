@@ -1,0 +1,123 @@
+"""Which frames of which scenes belong to training and which are held out, over all sources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from muskie.data.scene import Scene, SceneSource
+from muskie.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class Place:
+    """A run of frames of one scene.
+
+    Attributes:
+        source: where to read them.
+        scene: the whole scene.
+        frames: those of its frames that belong to this part, in the order of capture.
+    """
+
+    source: SceneSource
+    scene: Scene
+    frames: Sequence[str]
+
+    @property
+    def name(self) -> str:
+        """`source/scene`, for messages."""
+        return f"{self.source.name}/{self.scene.name}"
+
+
+@dataclass(frozen=True)
+class HoldOut:
+    """What is kept from training.
+
+    Attributes:
+        share: of the data, in [0, 1); 0: nothing, and there is no held-out part.
+        by: `"frames"`: the last frames of every scene; `"scenes"`: the last scenes of every source.
+    """
+
+    share: float = 0.2
+    by: str = "frames"
+
+    def __post_init__(self) -> None:
+        if self.by not in ("frames", "scenes"):
+            raise ConfigError(f"holdout.by={self.by!r}: expected 'frames' or 'scenes'")
+        if not 0 <= self.share < 1:
+            raise ConfigError(f"holdout.share={self.share}: expected a share in [0, 1), e.g. 0.2")
+
+
+class SceneIndex:
+    """All places of one part of the data.
+
+    Args:
+        sources: at least one.
+        part: `"train"`, `"heldout"` or `"all"`.
+        holdout: what is held out.
+        min_frames: the fewest frames a place may have.
+
+    Raises:
+        ConfigError: a setting out of range.
+        DataError: a scene with too few frames, or a source with too few scenes.
+    """
+
+    def __init__(self, sources: Sequence[SceneSource], part: str, holdout: HoldOut = HoldOut(), min_frames: int = 1) -> None:
+        if not sources:
+            raise ConfigError("data names no source; give one, e.g. data=folder data.root=...")
+        if part == "heldout" and not holdout.share:
+            raise ConfigError("holdout.share=0 leaves nothing to measure on; give a share such as 0.2")
+        self.sources = list(sources)
+        self.part = part if holdout.share else "all"
+        self.holdout, self.by = holdout.share, holdout.by
+        for source in self.sources:
+            if self.by == "scenes" and self.part != "all" and len(source) < 2:
+                raise DataError(
+                    f"source {source.name!r} has {len(source)} scene(s), and holding out whole scenes needs 2 or more; "
+                    "use holdout.by=frames"
+                )
+            self._check_lengths(source, min_frames)
+
+    def _scenes(self, source: SceneSource) -> range:
+        """Numbers of the scenes of a source that belong to this part."""
+        count = len(source)
+        if self.by != "scenes" or self.part == "all":
+            return range(count)
+        kept = min(max(round(count * (1 - self.holdout)), 1), count - 1)
+        return range(kept) if self.part == "train" else range(kept, count)
+
+    def _frames(self, scene: Scene) -> Sequence[str]:
+        if self.by != "frames" or self.part == "all":
+            return scene.frames
+        kept = round(len(scene.frames) * (1 - self.holdout))
+        return scene.frames[:kept] if self.part == "train" else scene.frames[kept:]
+
+    def _check_lengths(self, source: SceneSource, min_frames: int) -> None:
+        scenes = self._scenes(source)
+        if source.uniform_length:
+            scenes = scenes[:1]
+        short = [scene for scene in map(source.scene, scenes) if len(self._frames(scene)) < min_frames]
+        if short:
+            listed = ", ".join(f"{scene.name} ({len(self._frames(scene))})" for scene in short[:5])
+            more = f" and {len(short) - 5} more" if len(short) > 5 else ""
+            part = {"train": "to train on", "heldout": "held out"}.get(self.part, "in all")
+            raise DataError(
+                f"source {source.name!r}: {len(short)} of {len(scenes)} scenes have fewer than {min_frames} images "
+                f"{part}: {listed}{more}. Remove them, lower plan.views, or change holdout.share={self.holdout}"
+            )
+
+    def places(self, source: SceneSource) -> int:
+        """Number of places in a source."""
+        return len(self._scenes(source))
+
+    def place(self, source: SceneSource, number: int) -> Place:
+        """Place `number` of a source, 0 <= number < places(source)."""
+        scene = source.scene(self._scenes(source)[number])
+        return Place(source, scene, self._frames(scene))
+
+    def draw(self, rng: np.random.Generator) -> Place:
+        """A source, uniformly, then one of its places, uniformly."""
+        source = self.sources[int(rng.integers(len(self.sources)))]
+        return self.place(source, int(rng.integers(self.places(source))))

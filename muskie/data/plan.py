@@ -1,0 +1,131 @@
+"""The shape of every step, known to all ranks without talking: sizes, views, windows, and what is reused.
+
+A *load* reads, for every size, `batch_size` scenes of `views` images. It serves `reuse` optimiser steps: each permutes the
+views of every scene, deals them into scenes of fewer views if asked, and hides other patches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from muskie.errors import ConfigError
+from muskie.schedule import Ramp, ramp
+from muskie.streams import stream
+
+
+@dataclass(frozen=True)
+class LoadShape:
+    """One size of a load: images [batch_size, views, 3, height, width] whose frames lie within a window.
+
+    Attributes:
+        height, width: pixels.
+        views: images of a scene.
+        window: frames that the views of a scene are drawn from, counted at `stride`.
+        stride: only every stride-th frame counts.
+    """
+
+    height: int
+    width: int
+    views: int
+    window: int
+    stride: int
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """What every step looks like, as a pure function of (seed, step).
+
+    Attributes:
+        sizes: sides of the square images in pixels; each step trains on every one.
+        aspect_ratios: of images at the largest size, as `"W:H"`; the longer side keeps the size. One is drawn for each
+            load, uniformly: repeat one to draw it more often.
+        views: images read of a scene.
+        views_per_scene: a step deals the views into scenes of V views, V drawn uniformly from these; divisors of `views`.
+        reuse: optimiser steps that each load serves.
+        window: how many frames (of every `stride`-th) the views of a scene are drawn from; a number or a ramp
+            `{start, end, over}` over the run's progress. Neighbouring frames are easy to match, distant ones hard.
+        stride: frames between neighbours of a window; a number or a ramp.
+        patch_size: sides of all images are multiples of it.
+        steps: of the whole run, for the ramps.
+        seed: of all draws.
+
+    Raises:
+        ConfigError: an impossible setting.
+    """
+
+    patch_size: int
+    steps: int
+    seed: int = 0
+    sizes: Sequence[int] = (224,)
+    aspect_ratios: Sequence[str] = ("1:1",)
+    views: int = 8
+    views_per_scene: Sequence[int] = (8,)
+    reuse: int = 1
+    window: Ramp | float = 32
+    stride: Ramp | float = 1
+
+    def __post_init__(self) -> None:
+        if not self.sizes:
+            raise ConfigError("plan.sizes is empty; give at least one image size in pixels, e.g. plan.sizes=[224]")
+        for size in self.sizes:
+            if size < self.patch_size or size % self.patch_size:
+                near = max(round(size / self.patch_size), 1) * self.patch_size
+                raise ConfigError(f"plan.sizes: {size} is no multiple of the patch size {self.patch_size}; try {near}")
+        if self.views < 1 or self.reuse < 1:
+            raise ConfigError(f"plan.views={self.views}, plan.reuse={self.reuse}: expected at least 1")
+        for count in self.views_per_scene or (0,):
+            if count < 1 or self.views % count:
+                raise ConfigError(
+                    f"plan.views_per_scene: {count} does not divide plan.views={self.views}; allowed: "
+                    f"{[n for n in range(1, self.views + 1) if self.views % n == 0]}"
+                )
+        for value, key in (
+            (ramp(self.window, "plan.window"), "plan.window"),
+            (ramp(self.stride, "plan.stride"), "plan.stride"),
+        ):
+            if min(value.start, value.end) < 1:
+                raise ConfigError(f"{key} runs from {value.start:g} to {value.end:g}: expected at least 1 frame")
+        for ratio in self.aspect_ratios or ("",):
+            self._sides(max(self.sizes), ratio)
+
+    @property
+    def loads(self) -> int:
+        """Loads of the whole run."""
+        return -(-self.steps // self.reuse)
+
+    def load(self, load: int) -> list[LoadShape]:
+        """The shapes of load number `load`, one for each size."""
+        rng = stream(self.seed, "load", load)
+        progress = load / max(self.loads - 1, 1)
+        window = round(ramp(self.window, "plan.window")(progress))
+        stride = round(ramp(self.stride, "plan.stride")(progress))
+        shapes = []
+        for size in self.sizes:
+            # Drawn for every size, so that the draws of one do not depend on the list of the others.
+            ratio = self.aspect_ratios[int(rng.integers(len(self.aspect_ratios)))]
+            height, width = self._sides(size, ratio) if size == max(self.sizes) else (size, size)
+            shapes.append(LoadShape(height, width, self.views, max(window, self.views), stride))
+        return shapes
+
+    def views_in(self, step: int, group: int) -> int:
+        """V of optimiser step `step` for size number `group`."""
+        rng = stream(self.seed, "views", step, group)
+        return self.views_per_scene[int(rng.integers(len(self.views_per_scene)))]
+
+    def permutations(self, step: int, group: int, samples: Sequence[int]) -> np.ndarray:
+        """The order of the views of each of these samples in optimiser step `step`, int64 [B, views]."""
+        return np.stack([stream(self.seed, "order", step, group, s).permutation(self.views) for s in samples])
+
+    def _sides(self, size: int, ratio: str) -> tuple[int, int]:
+        try:
+            across, down = (float(part) for part in ratio.split(":"))
+            sides = (size * min(1.0, down / across), size * min(1.0, across / down))
+        except (ValueError, ZeroDivisionError) as error:
+            raise ConfigError(f"plan.aspect_ratios: {ratio!r} is no ratio; write it as '4:3'") from error
+        if across <= 0 or down <= 0 or min(sides) < self.patch_size:
+            raise ConfigError(f"plan.aspect_ratios: {ratio!r} leaves less than one patch of {self.patch_size} pixels")
+        height, width = (max(round(side / self.patch_size), 1) * self.patch_size for side in sides)
+        return height, width

@@ -1,0 +1,92 @@
+"""What every data set is turned into: scenes, which are ordered lists of frames, and the source that reads them.
+
+A source only lists and reads. Windows, pairing, cropping and augmentation are written once, for all sources, in
+`muskie.data.dataset` and `muskie.data.images`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A static scene seen by several frames.
+
+    Attributes:
+        name: unique within its source; shown in errors and pictures, e.g. `"redkitchen/seq-01"`.
+        frames: the names of the frames in the order of capture; what a name means is the source's own business.
+    """
+
+    name: str
+    frames: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera in the OpenCV convention: x right, y down, z forward.
+
+    Attributes:
+        intrinsics: float64 [3, 3], in pixels of the image it comes with; pixel centres are at integer + 0.5.
+        cam2world: float64 [4, 4], metres.
+    """
+
+    intrinsics: np.ndarray
+    cam2world: np.ndarray
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame as read from a source.
+
+    Attributes:
+        image: RGB picture.
+        depth: float32 [H, W] of the image's own size, z in metres, 0 = unknown; None if not asked for or not there.
+        camera: None if not asked for or not there; its intrinsics belong to `image` at its size.
+    """
+
+    image: Image.Image
+    depth: np.ndarray | None = None
+    camera: Camera | None = None
+
+
+class SceneSource(ABC):
+    """A data set: a sequence of scenes whose frames can be read.
+
+    A new data set is one file with one subclass; a recipe names it by Hydra's `_target_`. Construction lists the scenes
+    and raises `DataError` for a missing or empty root, so that nothing fails later.
+    """
+
+    name: str
+    """Shown in logs, metrics and errors."""
+
+    uniform_length: bool = False
+    """All scenes have as many frames as the first one; spares endless sources from being counted."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """The number of scenes."""
+
+    @abstractmethod
+    def scene(self, index: int) -> Scene:
+        """Scene number `index`, 0 <= index < len(self). Cheap: no image is opened."""
+
+    @abstractmethod
+    def read(self, scene: Scene, frame: str, *, at_least: int | None = None, geometry: bool = False) -> Frame:
+        """Reads one frame of a scene.
+
+        Args:
+            scene: as returned by `scene`.
+            frame: one of `scene.frames`.
+            at_least: the image may come back smaller than stored as long as its shorter side keeps this many pixels
+                (decoders that can skip detail are much faster so). None: as stored.
+            geometry: also read depth and camera where the source has them. `at_least` then changes nothing.
+
+        Raises:
+            OSError: the image cannot be read. Callers skip the frame and count it.
+        """

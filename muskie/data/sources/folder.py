@@ -1,0 +1,68 @@
+"""Any images: a folder whose sub-folders each hold the images of one scene."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from muskie.data.images import IMAGE_SUFFIXES, open_image
+from muskie.data.scene import Frame, Scene, SceneSource
+from muskie.errors import DataError
+
+
+def natural_key(name: str) -> list[tuple[int, int | str]]:
+    """Sorts `img2` before `img10`."""
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name) if part]
+
+
+def existing_folder(root: str | Path, expected: str) -> Path:
+    """`root` as a path.
+
+    Raises:
+        DataError: it is not given, not there, or no folder; the message says what is `expected` in it.
+    """
+    path = Path(root).expanduser()
+    if not path.is_dir():
+        state = "is not a folder" if path.exists() else "does not exist"
+        raise DataError(f"data.root={str(root)!r} {state}; give a folder with {expected}")
+    return path
+
+
+class ImageFolders(SceneSource):
+    """Scenes are folders of images, in the natural order of the file names.
+
+    Every folder below `root` that directly holds images is a scene, named by its path below `root`; images directly in
+    `root` are the scene `"."`. Hidden files and folders are left out.
+
+    Args:
+        root: the folder.
+        name: shown in logs.
+
+    Raises:
+        DataError: `root` is missing or holds no image.
+    """
+
+    def __init__(self, root: str | Path, name: str = "folder") -> None:
+        expected = "one sub-folder of images a scene"
+        self.root = existing_folder(root, expected)
+        self.name = name
+        self._scenes: list[Scene] = []
+        for folder, folders, files in os.walk(self.root, followlinks=True):
+            folders[:] = sorted((f for f in folders if not f.startswith(".")), key=natural_key)
+            images = [f for f in files if Path(f).suffix.lower() in IMAGE_SUFFIXES and not f.startswith(".")]
+            if images:
+                scene = Path(folder).relative_to(self.root).as_posix()
+                self._scenes.append(Scene(scene, sorted(images, key=natural_key)))
+        if not self._scenes:
+            suffixes = " ".join(sorted(IMAGE_SUFFIXES))
+            raise DataError(f"data.root={str(root)!r} holds no image ({suffixes}); give a folder with {expected}")
+
+    def __len__(self) -> int:
+        return len(self._scenes)
+
+    def scene(self, index: int) -> Scene:
+        return self._scenes[index]
+
+    def read(self, scene: Scene, frame: str, *, at_least: int | None = None, geometry: bool = False) -> Frame:
+        return Frame(open_image(self.root / scene.name / frame, None if geometry else at_least))

@@ -1,0 +1,125 @@
+"""Endless synthetic rooms with exact geometry: a data set that needs no download and no disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from muskie.data.rooms import Room, camera_path, make_room, render
+from muskie.data.scene import Camera, Frame, Scene, SceneSource
+from muskie.errors import ConfigError, DataError
+from muskie.streams import stream
+
+FIELD_OF_VIEW = (60.0, 70.0)
+"""Vertical field of view in degrees, drawn once per scene; the horizontal one follows the aspect ratio."""
+
+SMALLEST = 8
+"""Least side of a picture, in pixels."""
+
+
+class SyntheticRooms(SceneSource):
+    """Walks of a hand-held camera through randomly furnished and textured rooms, rendered when they are read.
+
+    Scene i is a pure function of (`seed`, i) and the number of frames; nothing is stored but the last few rooms. Light and
+    exposure drift from frame to frame. Neighbouring frames move by about 2 % of the picture's width.
+
+    Args:
+        scenes: how many scenes there are, >= 1. They cost nothing until they are read.
+        frames: frames of each, >= 1.
+        image_size: height and width in pixels, or one number for both; >= 8.
+        seed: another seed gives other rooms, >= 0.
+
+    Raises:
+        ConfigError: an argument is of the wrong type or out of range.
+    """
+
+    name = "synthetic"
+
+    def __init__(
+        self,
+        scenes: int = 1_000_000,
+        frames: int = 64,
+        image_size: int | Sequence[int] = 96,
+        seed: int = 0,
+    ) -> None:
+        self.scenes = _whole("scenes", scenes, least=1)
+        self.seed = _whole("seed", seed, least=0)
+        self.image_size = _size(image_size)
+        self.frames = tuple(f"{number:06d}" for number in range(_whole("frames", frames, least=1)))
+
+    def __len__(self) -> int:
+        return self.scenes
+
+    def scene(self, index: int) -> Scene:
+        if not 0 <= index < self.scenes:
+            raise IndexError(f"scene {index} of {self.scenes}")
+        return Scene(f"room-{index:06d}", self.frames)
+
+    def read(self, scene: Scene, frame: str, *, at_least: int | None = None, geometry: bool = False) -> Frame:
+        index, number = self._address(scene, frame)
+        world = _world(self.seed, index, len(self.frames))
+        height, width = self.image_size
+        shorter = min(height, width)
+        if at_least is not None and at_least < shorter and not geometry:
+            # Rendered smaller, not shrunk: time goes with the number of pixels.
+            shrink = max(at_least, SMALLEST) / shorter
+            height, width = round(height * shrink), round(width * shrink)
+        focal = 0.5 * self.image_size[0] / np.tan(0.5 * world.field_of_view)
+        intrinsics = np.array(
+            [
+                [focal * width / self.image_size[1], 0.0, width / 2],
+                [0.0, focal * height / self.image_size[0], height / 2],
+                [0.0, 0.0, 1.0],
+            ]
+        )
+        cam2world = world.path[number].copy()
+        rgb, depth = render(world.room, cam2world, intrinsics, (height, width), time=float(number))
+        image = Image.fromarray(rgb)
+        return Frame(image, depth, Camera(intrinsics, cam2world)) if geometry else Frame(image)
+
+    def _address(self, scene: Scene, frame: str) -> tuple[int, int]:
+        """The numbers of a scene and of a frame of it."""
+        digits = scene.name.removeprefix("room-")
+        if not digits.isdecimal() or int(digits) >= self.scenes or scene.name != f"room-{int(digits):06d}":
+            raise DataError(f"scene {scene.name!r} is none of the {self.scenes} scenes of {self.name!r}")
+        if not frame.isdecimal() or int(frame) >= len(self.frames) or frame != self.frames[int(frame)]:
+            last = self.frames[-1]
+            raise DataError(f"scene {scene.name!r} has no frame {frame!r}: its frames are '000000' to {last!r}")
+        return int(digits), int(frame)
+
+
+class _World(NamedTuple):
+    room: Room
+    path: np.ndarray
+    field_of_view: float
+
+
+@lru_cache(maxsize=16)
+def _world(seed: int, index: int, frames: int) -> _World:
+    """The room of a scene, its camera path [frames, 4, 4] and its vertical field of view in radians.
+
+    Making it takes as long as rendering a few frames, and the frames of a scene are read together: the last ones are kept.
+    """
+    rng = stream(seed, "room", index)
+    field_of_view = float(np.radians(rng.uniform(*FIELD_OF_VIEW)))
+    room = make_room(rng)
+    return _World(room, camera_path(room, frames, rng), field_of_view)
+
+
+def _whole(name: str, value: object, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ConfigError(f"{name}={value!r}: a whole number >= {least} is needed")
+    return int(value)
+
+
+def _size(image_size: object) -> tuple[int, int]:
+    """(H, W) of the argument."""
+    sides = list(image_size) if isinstance(image_size, Sequence) else [image_size, image_size]
+    whole = all(isinstance(side, (int, np.integer)) and not isinstance(side, bool) for side in sides)
+    if len(sides) != 2 or not whole or min(sides) < SMALLEST:
+        raise ConfigError(f"image_size={image_size!r}: one whole number or two (height, width) >= {SMALLEST} are needed")
+    return int(sides[0]), int(sides[1])

@@ -1,0 +1,44 @@
+"""The errors a user can mend. Entry points print their message alone, without a traceback."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+
+class MuskieError(Exception):
+    """Something the user gave cannot be used; the message names it, its value, what is allowed and the way out."""
+
+
+class ConfigError(MuskieError, ValueError):
+    """A setting is unknown, of the wrong type, out of range, or at odds with another one."""
+
+
+class DataError(MuskieError, RuntimeError):
+    """A data root, scene or image cannot be used."""
+
+
+class CheckpointError(MuskieError, RuntimeError):
+    """A checkpoint is broken, foreign, or does not fit the model."""
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """The end of an error message about an unknown `word`: the nearest allowed ones, then all of them.
+
+    Example: `"; did you mean 'steps'? Allowed: 'batch_size', 'steps'"`.
+    """
+    options = sorted(allowed)
+    close = difflib.get_close_matches(word, options, n=2, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else "."
+    return f"{hint} Allowed: {', '.join(map(repr, options))}"
+
+
+@contextmanager
+def errors_in_words() -> Iterator[None]:
+    """For entry points: a `MuskieError` ends the program with its message and status 1, without a traceback."""
+    try:
+        yield
+    except MuskieError as error:
+        sys.exit(f"error: {error}")

@@ -1,0 +1,213 @@
+"""The cross-view gain: how much of what is hidden a model finds in the other views, and not by in-painting.
+
+Held-out samples of four views from one window of frames: views 0 and 1 (the references) whole, most patches of views 2 and
+3 hidden at random. E is the mean squared error over the hidden patches, in units of [-1, 1], after each patch's mean
+colour is taken out of prediction and target, so that copying a colour cast earns nothing. Two controls see the same
+hidden patches with references that cannot help: *unrelated* ones, and *absent* ones.
+
+    gain = 1 - E(true) / min(E(unrelated), E(absent))
+
+0: the model in-paints. Higher: it finds content in the other views.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from muskie.data.dataset import FrameReader, draw_frames, read_views
+from muskie.data.images import Crop
+from muskie.data.index import Place, SceneIndex
+from muskie.errors import ConfigError
+from muskie.masking import MaskChoice, MaskPolicy
+from muskie.models.patches import patchify
+from muskie.streams import stream
+
+REFERENCES = 2
+VIEWS = 4
+
+Predictor = Callable[[Tensor, Tensor], Tensor]
+"""Images uint8 [B, V, 3, H, W] and mask bool [B, V, h, w] -> the M hidden patches [M, 3·p·p], colours in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class GainConfig:
+    """Which samples to measure on.
+
+    Attributes:
+        samples: how many.
+        size: side of the square images in pixels; None: the smallest training size.
+        window: frames that the four views are drawn from.
+        ratio: share of hidden patches in views 2 and 3.
+        batch: samples of a forward pass.
+        seed: of the samples, the same for every run.
+    """
+
+    samples: int = 64
+    size: int | None = None
+    window: int = 16
+    ratio: float = 0.9
+    batch: int = 16
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.samples < 2 or self.batch < 1 or self.window < VIEWS or not 0 < self.ratio < 1:
+            raise ConfigError(
+                f"evaluation: samples={self.samples} (>= 2), batch={self.batch} (>= 1), window={self.window} "
+                f"(>= {VIEWS}), ratio={self.ratio} (in (0, 1))"
+            )
+
+
+@dataclass
+class GainSamples:
+    """Fixed samples: `images` uint8 [N, 4, 3, S, S], `unrelated` references uint8 [N, 2, 3, S, S], `mask` bool
+    [N, 4, h, w] with views 0 and 1 whole, and `places`, where each comes from."""
+
+    images: Tensor
+    unrelated: Tensor
+    mask: Tensor
+    places: list[str]
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The measure and all its terms.
+
+    Attributes:
+        gain: see the module; `low`, `high`: its 95 % interval by bootstrap over the samples.
+        true, unrelated, absent: E with these references.
+        psnr: of the raw colours of the hidden patches with the true references, dB.
+        samples: how many it was measured on.
+    """
+
+    gain: float
+    low: float
+    high: float
+    true: float
+    unrelated: float
+    absent: float
+    psnr: float
+    samples: int
+
+    def scalars(self) -> dict[str, float]:
+        """All terms by the names they are logged under."""
+        names = ("gain", "low", "high", "true", "unrelated", "absent", "psnr")
+        return {f"heldout/cross_view_{name}": getattr(self, name) for name in names}
+
+    def __str__(self) -> str:
+        return (
+            f"cross-view gain {self.gain:.3f} (95 % interval {self.low:.3f} to {self.high:.3f}, {self.samples} samples; "
+            f"E true {self.true:.4f}, unrelated {self.unrelated:.4f}, absent {self.absent:.4f}; PSNR {self.psnr:.2f} dB)"
+        )
+
+
+def gain_samples(heldout: SceneIndex, everything: SceneIndex, config: GainConfig, size: int, patch: int) -> GainSamples:
+    """Draws the samples: four views of a held-out window, centre crop, no augmentation.
+
+    Unrelated references come from another scene of the same source, or, where it has only one, from the two frames
+    farthest in the order of capture from the sample (training frames allowed).
+
+    Args:
+        heldout: the places to measure on.
+        everything: all frames, for the unrelated references.
+        config: see `GainConfig`.
+        size: side of the images in pixels, a multiple of `patch`.
+        patch: side of a patch in pixels.
+    """
+    reader = FrameReader()
+    policy = MaskPolicy(("random",), (config.ratio,), references=REFERENCES)
+    choice = MaskChoice("random", config.ratio, REFERENCES)
+    images, unrelated, masks, places = [], [], [], []
+    for number in range(config.samples):
+        rng = stream(config.seed, "gain", number)
+        place = heldout.draw(rng)
+        order = draw_frames(rng, len(place.frames), VIEWS, config.window, 1)
+        views = _read_square(reader, place, order, VIEWS, size)
+        others = _unrelated(rng, everything, place, order[:VIEWS])
+        images.append(views)
+        unrelated.append(_read_square(reader, *others, REFERENCES, size))
+        masks.append(policy.draw(choice, [rng], VIEWS, (size // patch, size // patch))[0])
+        places.append(place.name)
+    return GainSamples(torch.stack(images), torch.stack(unrelated), torch.stack(masks), places)
+
+
+def _read_square(reader: FrameReader, place: Place, order: Sequence[int], count: int, size: int) -> Tensor:
+    frames, _ = read_views(reader, place, order, count, size)
+    crops = [Crop.centre(f.image.width, f.image.height, 1.0).image(f.image, size, size) for f in frames]
+    return torch.from_numpy(np.stack(crops))
+
+
+def _unrelated(
+    rng: np.random.Generator, everything: SceneIndex, place: Place, used: Sequence[int]
+) -> tuple[Place, list[int]]:
+    """A place, and its frames in the order in which to try them as unrelated references."""
+    count = everything.places(place.source)
+    if count > 1:
+        number = int(rng.integers(count))
+        other = everything.place(place.source, number)
+        if other.scene.name == place.scene.name:
+            other = everything.place(place.source, (number + 1) % count)
+        return other, rng.permutation(len(other.frames)).tolist()
+    whole = everything.place(place.source, 0)
+    centre = np.mean([whole.frames.index(place.frames[number]) for number in used])
+    distance = np.abs(np.arange(len(whole.frames)) - centre)
+    return whole, np.argsort(-distance, kind="stable").tolist()
+
+
+def structure(patches: Tensor) -> Tensor:
+    """Patches [..., 3·p·p] without the mean of each colour channel."""
+    channels = patches.unflatten(-1, (3, -1))
+    return (channels - channels.mean(-1, keepdim=True)).flatten(-2)
+
+
+@torch.no_grad()
+def errors(predict: Predictor, images: Tensor, mask: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+    """Structure error and raw error of every sample, float64 [N] each, in units of [-1, 1] squared."""
+    per_sample: list[tuple[Tensor, Tensor]] = []
+    patch = images.shape[-1] // mask.shape[-1]
+    for views, hidden in zip(images.split(batch), mask.split(batch), strict=True):
+        target = patchify(views.double() / 255, patch)[hidden.flatten(2)]  # [M, 3·p·p]
+        predicted = predict(views, hidden).double().cpu()
+        counts = hidden.flatten(1).sum(1).tolist()
+        difference = 2 * (predicted - target)
+        per_sample += [(structure(part).square().mean(), part.square().mean()) for part in difference.split(counts)]
+    return torch.stack([s for s, _ in per_sample]), torch.stack([r for _, r in per_sample])
+
+
+def cross_view_gain(predict: Predictor, samples: GainSamples, batch: int = 16, seed: int = 0) -> Gain:
+    """Measures a model.
+
+    Args:
+        predict: the model, see `Predictor`.
+        samples: from `gain_samples`.
+        batch: samples of a forward pass.
+        seed: of the bootstrap.
+    """
+    replaced = torch.cat([samples.unrelated, samples.images[:, REFERENCES:]], dim=1)
+    true, raw = errors(predict, samples.images, samples.mask, batch)
+    unrelated, _ = errors(predict, replaced, samples.mask, batch)
+    absent, _ = errors(predict, samples.images[:, REFERENCES:], samples.mask[:, REFERENCES:], batch)
+    table = torch.stack([true, unrelated, absent])  # [3, N]
+    pick = torch.from_numpy(stream(seed, "bootstrap").integers(table.shape[1], size=(2000, table.shape[1])))
+    drawn = _ratio(table[:, pick].mean(-1))  # [2000]
+    low, high = drawn.quantile(torch.tensor([0.025, 0.975], dtype=drawn.dtype)).tolist()
+    means = table.mean(1)
+    return Gain(
+        gain=float(_ratio(means)),
+        low=low,
+        high=high,
+        true=float(means[0]),
+        unrelated=float(means[1]),
+        absent=float(means[2]),
+        psnr=float(-10 * torch.log10(raw.mean() / 4)),
+        samples=table.shape[1],
+    )
+
+
+def _ratio(means: Tensor) -> Tensor:
+    """E of true, unrelated, absent [3, ...] -> gain [...]."""
+    return 1 - means[0] / torch.minimum(means[1], means[2])

@@ -1,0 +1,144 @@
+"""The Muskie encoder: all views together through alternating frame-wise and global attention (arXiv 2511.18115)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from muskie.models.blocks import AlternatingStack, BlockConfig
+from muskie.models.patches import check_images, check_mask, patchify
+from muskie.models.rope import RopeTable, rope_table
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Shape of an encoder.
+
+    Attributes:
+        width: channels C of a token.
+        depth: number of alternating blocks, each a frame-wise and a global layer.
+        heads: attention heads.
+        patch_size: pixels p of a patch's side.
+        registers: learned tokens put before each view's patches.
+        mlp_ratio: hidden width of the MLPs over C.
+        rope_base: base of the rotary frequencies.
+        rope_angles_in: `"float16"` to reproduce the rounded angles of published weights; None: exact.
+        qk_norm, rotate_values: see `muskie.models.attention.Attention`.
+        image_mean, image_std: colour normalisation of images in [0, 1]; part of the model, saved with its weights.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    patch_size: int = 16
+    registers: int = 4
+    mlp_ratio: float = 4.0
+    rope_base: float = 100.0
+    rope_angles_in: str | None = None
+    qk_norm: bool = False
+    rotate_values: bool = False
+    image_mean: Sequence[float] = (0.5, 0.5, 0.5)
+    image_std: Sequence[float] = (0.5, 0.5, 0.5)
+
+
+@dataclass
+class Features:
+    """What an encoder knows of a batch: `patches` [B, V, L, C] and `registers` [B, V, R, C]."""
+
+    patches: Tensor
+    registers: Tensor
+
+
+class AlternatingEncoder(nn.Module):
+    """Patch embedding, hidden patches replaced by one learned placeholder, registers, alternating blocks, final norm.
+
+    The views carry no order: permuting them permutes the features.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, p = config.width, config.patch_size
+        self.patch_embed = nn.Conv2d(3, width, kernel_size=p, stride=p)
+        self.registers = nn.Parameter(torch.empty(config.registers, width))
+        self.placeholder = nn.Parameter(torch.empty(width))
+        block = BlockConfig(width, config.heads, config.mlp_ratio, config.qk_norm, config.rotate_values)
+        self.blocks = AlternatingStack(config.depth, block)
+        self.norm = nn.LayerNorm(width, eps=1e-5)
+        self.register_buffer("image_mean", torch.tensor(config.image_mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("image_std", torch.tensor(config.image_std).view(3, 1, 1), persistent=False)
+        self.image_mean: Tensor
+        self.image_std: Tensor
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """uint8 0..255 or float in [0, 1], [..., 3, H, W] -> float, mean and std removed."""
+        if images.dtype == torch.uint8:
+            images = images.to(self.image_mean.dtype) / 255
+        return (images - self.image_mean) / self.image_std
+
+    def table(self, grid: tuple[int, int]) -> RopeTable:
+        """The rotary table of one view of this grid: registers, then patches."""
+        c = self.config
+        device, dtype = self.registers.device, self.registers.dtype
+        rounded = getattr(torch, c.rope_angles_in) if c.rope_angles_in else None
+        return rope_table(grid, c.registers, c.width // c.heads, c.rope_base, device, dtype, rounded)
+
+    def embed(self, images: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Images [B, V, 3, H, W] and mask bool [B, V, h, w] (True = hidden) -> tokens [B, V, R + L, C]."""
+        grid = check_images(images, self.config.patch_size)
+        # The convolution as a matrix product over patches: the same sum, and much faster on CPUs.
+        patches = patchify(self.normalise(images), self.config.patch_size)  # [B, V, L, 3·p·p]
+        tokens = F.linear(patches, self.patch_embed.weight.flatten(1), self.patch_embed.bias)
+        if mask is not None:
+            check_mask(mask, images, grid)
+            hidden = mask.to(tokens.device, non_blocking=True).flatten(2).unsqueeze(-1)  # [B, V, L, 1]
+            tokens = torch.where(hidden, self.placeholder.to(tokens.dtype), tokens)
+        registers = self.registers.to(tokens.dtype).expand(*tokens.shape[:2], -1, -1)
+        return torch.cat([registers, tokens], dim=2)
+
+    def forward(self, images: Tensor, mask: Tensor | None = None) -> tuple[Tensor, RopeTable]:
+        """All tokens after the last block, before the final norm, [B, V, R + L, C], and the rotary table used."""
+        table = self.table(check_images(images, self.config.patch_size))
+        tokens, _ = self.blocks(self.embed(images, mask), table)
+        return tokens, table
+
+    def forward_features(self, images: Tensor, mask: Tensor | None = None) -> Features:
+        """Features after the final norm.
+
+        Args:
+            images: [B, V, 3, H, W], uint8 or float in [0, 1], not normalised; H and W multiples of the patch size.
+            mask: bool [B, V, h, w], True = hidden; None: every patch is seen.
+        """
+        tokens = self.norm(self(images, mask)[0])
+        registers, patches = tokens.split([self.config.registers, tokens.shape[2] - self.config.registers], dim=2)
+        return Features(patches, registers)
+
+    def get_intermediate_layers(
+        self, images: Tensor, n: int | Sequence[int] = 1, reshape: bool = False, norm: bool = True
+    ) -> tuple[Tensor, ...]:
+        """Patch tokens after several blocks, in the order of the blocks.
+
+        Args:
+            images: [B, V, 3, H, W] as in `forward_features`.
+            n: the last n blocks, or the numbers of the blocks (negative ones count from the end).
+            reshape: give [B, V, C, h, w] instead of [B, V, L, C].
+            norm: apply the final norm to each.
+
+        Raises:
+            ValueError: a block that is not there.
+        """
+        depth = self.config.depth
+        numbers = range(depth - n, depth) if isinstance(n, int) else [i % depth if -depth <= i < 0 else i for i in n]
+        if not numbers or any(not 0 <= i < depth for i in numbers):
+            raise ValueError(f"n={n!r}: this encoder has {depth} blocks, 0 to {depth - 1}")
+        grid = check_images(images, self.config.patch_size)
+        _, kept = self.blocks(self.embed(images), self.table(grid), frozenset(numbers))
+        layers = [(self.norm(x) if norm else x)[:, :, self.config.registers :] for x in kept]
+        if reshape:
+            layers = [rearrange(x, "b v (h w) c -> b v c h w", h=grid[0]) for x in layers]
+        return tuple(layers)

@@ -1,0 +1,125 @@
+"""The pre-training model: encoder, optional decoder, and the head that predicts hidden pixels with a confidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from huggingface_hub import PyTorchModelHubMixin
+from torch import Tensor, nn
+
+from muskie.models.blocks import Block
+from muskie.models.decoder import AlternatingDecoder, DecoderConfig
+from muskie.models.encoder import AlternatingEncoder, EncoderConfig, Features
+from muskie.models.initialise import initialise
+from muskie.models.patches import check_images, check_mask, patchify, unpatchify
+
+
+@dataclass
+class Prediction:
+    """Predicted patches, values channel-major as in `patchify`.
+
+    Attributes:
+        pixels: float32 [..., 3·p·p], colours normalised by the model's mean and std.
+        confidence: float32 [..., 3·p·p] in (0, 1).
+        hidden: int64 [M], which of the B·V·L patches were predicted, or None: all, and the leading shape is [B, V, L].
+    """
+
+    pixels: Tensor
+    confidence: Tensor
+    hidden: Tensor | None = None
+
+
+class MaskedViewModel(nn.Module, PyTorchModelHubMixin, library_name="muskie", repo_url="", license="apache-2.0"):
+    """Fills in hidden patches of several views of a scene.
+
+    Build it by `muskie.create_model`, load it by `muskie.from_pretrained`; `save_pretrained(folder)` writes safetensors
+    and `config.json`.
+
+    Args:
+        encoder: fields of `EncoderConfig`.
+        decoder: fields of `DecoderConfig`.
+        init: initialisation, see `muskie.models.initialise`.
+        seed: of the initialisation.
+    """
+
+    def __init__(
+        self, encoder: Mapping[str, Any], decoder: Mapping[str, Any] | None = None, init: str = "torch", seed: int = 0
+    ) -> None:
+        super().__init__()
+        encoder_config = EncoderConfig(**encoder)
+        decoder_config = DecoderConfig(**(decoder or {}))
+        self.encoder = AlternatingEncoder(encoder_config)
+        self.decoder: AlternatingDecoder | None = None
+        width = encoder_config.width
+        if decoder_config.depth:
+            self.decoder = AlternatingDecoder(decoder_config, width, encoder_config.rope_base)
+            width = decoder_config.width
+        self.head = nn.Linear(width, 2 * 3 * encoder_config.patch_size**2)
+        initialise(self, init, seed)
+
+    @property
+    def patch_size(self) -> int:
+        """Pixels p of a patch's side; image sides are multiples of it."""
+        return self.encoder.config.patch_size
+
+    def forward(self, images: Tensor, mask: Tensor, hidden_only: bool = False) -> Prediction:
+        """Predicts the pixels of every patch, or of the hidden ones alone.
+
+        Args:
+            images: [B, V, 3, H, W], uint8 or float in [0, 1]; H and W multiples of the patch size.
+            mask: bool [B, V, h, w], True = hidden. With `hidden_only`, a mask on the CPU spares a GPU the wait for the
+                number of hidden patches.
+            hidden_only: what training needs; the head then runs on the M hidden patches alone.
+
+        Returns:
+            A `Prediction` of [B, V, L, 3·p·p], or [M, 3·p·p].
+        """
+        grid = check_images(images, self.patch_size)
+        check_mask(mask, images, grid)
+        tokens, _ = self.encoder(images, mask)
+        norm = self.encoder.norm
+        if self.decoder is not None:
+            tokens, norm = self.decoder(norm(tokens), grid), self.decoder.norm
+        tokens = tokens[:, :, self.encoder.config.registers :]  # [B, V, L, C]
+        hidden = None
+        if hidden_only:
+            hidden = mask.flatten().nonzero().squeeze(1).to(tokens.device, non_blocking=True)  # [M]
+            tokens = tokens.flatten(0, 2).index_select(0, hidden)  # [M, C]
+        pixels, confidence = self.head(norm(tokens)).float().chunk(2, dim=-1)
+        return Prediction(pixels, confidence.sigmoid(), hidden)
+
+    def targets(self, images: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """The patches that a perfect `Prediction.pixels` would hold, float32, in the same layout."""
+        patches = patchify(self.encoder.normalise(images).float(), self.patch_size)  # [B, V, L, 3·p·p]
+        return patches if hidden is None else patches.flatten(0, 2).index_select(0, hidden)
+
+    @torch.no_grad()
+    def reconstruct(self, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Pictures of the prediction: pixels in [0, 1] and confidence in (0, 1), both [B, V, 3, H, W]."""
+        prediction = self(images, mask)
+        grid = check_images(images, self.patch_size)
+        pixels = unpatchify(prediction.pixels, grid) * self.encoder.image_std + self.encoder.image_mean
+        return pixels.clamp(0, 1), unpatchify(prediction.confidence, grid)
+
+    def forward_features(self, images: Tensor, mask: Tensor | None = None) -> Features:
+        """See `AlternatingEncoder.forward_features`."""
+        return self.encoder.forward_features(images, mask)
+
+    def get_intermediate_layers(self, images: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
+        """See `AlternatingEncoder.get_intermediate_layers`."""
+        return self.encoder.get_intermediate_layers(images, *args, **kwargs)
+
+    def set_checkpointing(self, on: bool) -> None:
+        """Recompute activations in the backward pass (less memory, about a third more time)."""
+        self.encoder.blocks.checkpointing = on
+        if self.decoder is not None:
+            self.decoder.blocks.checkpointing = on
+
+    def compile_blocks(self) -> None:
+        """`torch.compile` each transformer block where it stands; names of weights do not change."""
+        for module in self.modules():
+            if isinstance(module, Block):
+                module.compile()

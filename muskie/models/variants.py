@@ -1,0 +1,87 @@
+"""The named models. A new one is a decorated function, here or in anybody's package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from muskie.errors import ConfigError, nearest
+from muskie.models.decoder import DecoderConfig
+from muskie.models.encoder import EncoderConfig
+from muskie.models.masked_view import MaskedViewModel
+
+_variants: dict[str, Callable[[], dict[str, Any]]] = {}
+
+
+def model_variant(function: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    """Makes a function that returns `EncoderConfig` fields (and a `decoder` mapping) known by its name."""
+    _variants[function.__name__] = function
+    return function
+
+
+@model_variant
+def muskie_tiny() -> dict[str, Any]:
+    """3.7 M parameters: for laptops and tests, 64 px images."""
+    return {"width": 192, "depth": 4, "heads": 3, "patch_size": 8}
+
+
+@model_variant
+def muskie_small() -> dict[str, Any]:
+    """22,182,912 parameters."""
+    return {"width": 384, "depth": 6, "heads": 6}
+
+
+@model_variant
+def muskie_base() -> dict[str, Any]:
+    """86,831,616 parameters; Muskie-B of the paper."""
+    return {"width": 768, "depth": 6, "heads": 12}
+
+
+@model_variant
+def muskie_large() -> dict[str, Any]:
+    """304,678,400 parameters; Muskie-L of the paper."""
+    return {"width": 1024, "depth": 12, "heads": 16}
+
+
+@model_variant
+def muskie_huge() -> dict[str, Any]:
+    """632,638,976 parameters; never released."""
+    return {"width": 1280, "depth": 16, "heads": 16}
+
+
+def list_models() -> list[str]:
+    """The names that `create_model` knows."""
+    return sorted(_variants)
+
+
+def create_model(name: str, *, init: str = "torch", seed: int = 0, **overrides: Any) -> MaskedViewModel:
+    """A new model with fresh weights.
+
+    Args:
+        name: one of `list_models()`.
+        init: see `muskie.models.initialise`.
+        seed: of the initial weights.
+        overrides: fields of `EncoderConfig` (`patch_size=8`), and `decoder`, a mapping of fields of `DecoderConfig`.
+
+    Raises:
+        ConfigError: an unknown name or field, with the nearest known one.
+    """
+    if name not in _variants:
+        raise ConfigError(f"model {name!r} is unknown{nearest(name, _variants)}")
+    settings = {**_variants[name](), **overrides}
+    decoder = settings.pop("decoder", None) or {}
+    if not isinstance(decoder, Mapping):
+        raise ConfigError(f"model.decoder={decoder!r}: expected a mapping such as decoder.depth=2 decoder.width=192")
+    for given, schema, prefix in ((settings, EncoderConfig, "model."), (decoder, DecoderConfig, "model.decoder.")):
+        known = {field.name for field in fields(schema)}
+        for key in given:
+            if key not in known:
+                raise ConfigError(f"{prefix}{key} is unknown{nearest(key, known)}")
+    return MaskedViewModel(encoder=settings, decoder=dict(decoder), init=init, seed=seed)
+
+
+def from_pretrained(folder_or_hub_id: str | Path, **kwargs: Any) -> MaskedViewModel:
+    """A model with its saved weights, from a folder written by `save_pretrained` or from the Hugging Face hub."""
+    return MaskedViewModel.from_pretrained(str(folder_or_hub_id), **kwargs)

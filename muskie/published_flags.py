@@ -1,0 +1,158 @@
+"""The command line of the published Muskie code, translated word for word into ours.
+
+`--model base --epochs 400 --mask_mode random rectangle` becomes `model=muskie_base trainer.epochs=400 ...`, with the
+published default for every flag that is not given. Overrides of ours may follow the flags and win over them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from muskie.errors import ConfigError, nearest
+
+HYDRA_FLAGS = {
+    "--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--resolve", "--package", "-p", "--run", "-r",
+    "--multirun", "-m", "--shell-completion", "-sc", "--config-path", "-cp", "--config-name", "-cn", "--config-dir",
+    "-cd", "--experimental-rerun", "--info", "-i",
+}  # fmt: skip
+
+NO_EFFECT = {
+    "norm_pix_loss": "does nothing in the published code either",
+    "pin_mem": "is chosen by the device",
+    "world_size": "comes from torchrun",
+    "local_rank": "comes from torchrun",
+    "dist_on_itp": "comes from torchrun",
+    "dist_url": "comes from torchrun",
+}
+
+MODELS = ("small", "base", "large", "huge")
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises instead of leaving the program."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise ConfigError(f"published flags: {message}")
+
+
+def _parser() -> _Parser:
+    """The published flags and their defaults (Muskie, specification of `main.py`)."""
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    add = parser.add_argument
+    add("--batch_size", type=int, default=64)
+    add("--epochs", type=int, default=400)
+    add("--epoch_size", type=int, default=100_000)
+    add("--accum_iter", type=int, default=1)
+    add("--model", choices=MODELS, default="base")
+    add("--input_size_list", type=int, nargs="+", default=[224])
+    add("--norm_pix_loss", action="store_true")
+    add("--enable_checkpoint", action="store_true")
+    add("--dynamic_batch", action="store_true")
+    add("--mask_mode", nargs="+", default=["random"])
+    add("--mask_ratio", type=float, nargs="+", default=[0.9])
+    add("--num_ref", type=int, default=-1)
+    add("--weight_decay", type=float, default=0.05)
+    add("--lr", type=float, default=None)
+    add("--blr", type=float, default=1e-3)
+    add("--min_lr", type=float, default=0.0)
+    add("--warmup_epochs", type=float, default=2)
+    add("--output_dir", default="./output_dir")
+    add("--log_dir", default=None)
+    add("--device", default="auto")
+    add("--seed", type=int, default=0)
+    add("--resume", default="")
+    add("--start_epoch", type=int, default=0)
+    add("--num_workers", type=int, default=10)
+    add("--pin_mem", action="store_true", default=None)
+    add("--no_pin_mem", action="store_false", dest="pin_mem")
+    add("--world_size", type=int, default=None)
+    add("--local_rank", "--local-rank", type=int, default=None)
+    add("--dist_on_itp", action="store_true")
+    add("--dist_url", default=None)
+    return parser
+
+
+def translate(arguments: Sequence[str]) -> list[str]:
+    """Command line arguments with all published flags replaced by overrides of ours.
+
+    Without a published flag the arguments come back as they are.
+
+    Raises:
+        ConfigError: an unknown flag, with the nearest known one, or a flag's value that cannot be used.
+    """
+    published, others = _split(list(arguments))
+    if not published:
+        return list(arguments)
+    parser = _parser()
+    known = [option for action in parser._actions for option in action.option_strings]
+    for word in published:
+        flag = word.split("=")[0]
+        if flag.startswith("--") and flag not in known:
+            raise ConfigError(f"{flag} is unknown{nearest(flag, [*known, *HYDRA_FLAGS])}")
+    given = parser.parse_args(published)
+    if given.start_epoch:
+        raise ConfigError(f"--start_epoch {given.start_epoch}: a run continues where its checkpoint ends; use --resume")
+    for name, reason in NO_EFFECT.items():
+        if getattr(given, name) not in (None, False):
+            print(f"note: --{name} {reason}; it is not used", file=sys.stderr)
+    return [*_overrides(given), *others]
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Words that belong to published flags, and the others: Hydra's flags and `key=value`."""
+    published: list[str] = []
+    others: list[str] = []
+    target = others
+    for word in arguments:
+        if word.startswith("-") and not _is_number(word):
+            target = others if word.split("=")[0] in HYDRA_FLAGS else published
+        elif "=" in word:
+            others.append(word)
+            continue
+        target.append(word)
+    return published, others
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
+def _overrides(given: argparse.Namespace) -> list[str]:
+    def text(value: object) -> str:
+        return "'" + str(value).replace("'", "\\'") + "'"
+
+    def listed(values: Sequence[object]) -> str:
+        return "[" + ",".join(map(str, values)) + "]"
+
+    overrides = {
+        "model": f"muskie_{given.model}",
+        "plan.sizes": listed(given.input_size_list),
+        "plan.views_per_scene": "[1,2,4,8]" if given.dynamic_batch else "[8]",
+        "masks.modes": listed(given.mask_mode),
+        "masks.ratios": listed(given.mask_ratio),
+        "masks.references": "draw" if given.num_ref < 0 else given.num_ref,
+        "optim.lr": "null" if given.lr is None else given.lr,
+        "optim.base_lr": given.blr,
+        "optim.min_lr": given.min_lr,
+        "optim.weight_decay": given.weight_decay,
+        "optim.warmup_epochs": given.warmup_epochs,
+        "trainer.batch_size": given.batch_size,
+        "trainer.accumulate": given.accum_iter,
+        "trainer.epochs": given.epochs,
+        "trainer.epoch_size": given.epoch_size,
+        "trainer.workers": given.num_workers,
+        "trainer.checkpointing": str(given.enable_checkpoint).lower(),
+        "trainer.device": text(given.device),
+        "seed": given.seed,
+        "output_dir": text(given.output_dir),
+        "log_dir": "null" if given.log_dir is None else text(given.log_dir),
+    }
+    if given.resume:
+        overrides["resume"] = text(given.resume)
+    return ["experiment=published", *(f"{key}={value}" for key, value in overrides.items())]

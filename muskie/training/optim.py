@@ -1,0 +1,70 @@
+"""The optimiser of a model and its learning rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from muskie.errors import ConfigError
+from muskie.schedule import warmup_cosine
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """AdamW with warm-up and cosine by step.
+
+    Attributes:
+        lr: peak learning rate; None: `base_lr` · global batch / 256, the global batch counted in scenes.
+        base_lr: see `lr`.
+        min_lr: learning rate that the cosine ends at.
+        warmup: share of the run spent warming up, in [0, 1).
+        warmup_epochs: the same in epochs, instead of `warmup`; needs `trainer.epoch_size`.
+        weight_decay: on the weights of linear and convolution layers alone; not on biases, norms and tokens.
+        beta1, beta2: of AdamW.
+        clip: largest norm of the gradient; 0: unclipped (the norm is still logged).
+    """
+
+    lr: float | None = None
+    base_lr: float = 1e-3
+    min_lr: float = 0.0
+    warmup: float = 0.05
+    warmup_epochs: float | None = None
+    weight_decay: float = 0.05
+    beta1: float = 0.9
+    beta2: float = 0.95
+    clip: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("base_lr", "min_lr", "weight_decay", "clip"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"optim.{name}={getattr(self, name)}: expected 0 or more")
+        if self.lr is not None and self.lr <= 0:
+            raise ConfigError(f"optim.lr={self.lr}: expected more than 0, or null for base_lr · batch / 256")
+        if not 0 <= self.warmup < 1:
+            raise ConfigError(f"optim.warmup={self.warmup}: expected a share of the run in [0, 1)")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"optim.{name}={getattr(self, name)}: expected [0, 1)")
+
+    def peak(self, global_batch: int) -> float:
+        """The peak learning rate for a number of scenes per optimiser step."""
+        return self.lr if self.lr is not None else self.base_lr * global_batch / 256
+
+    def rate(self, step: int, steps: int, warmup_steps: int, global_batch: int) -> float:
+        """The learning rate of step `step` of `steps`."""
+        peak = self.peak(global_batch)
+        return peak * warmup_cosine(step, steps, warmup_steps, min(self.min_lr / peak, 1.0))
+
+
+def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
+    """AdamW over all parameters in two groups, with and without weight decay."""
+    decayed = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)}
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if id(p) in decayed], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if id(p) not in decayed], "weight_decay": 0.0},
+    ]
+    # Fused: one kernel for all tensors, and able to skip a step on the device without asking the host.
+    return torch.optim.AdamW(groups, lr=config.lr or config.base_lr, betas=(config.beta1, config.beta2), fused=True)

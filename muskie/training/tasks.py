@@ -1,0 +1,111 @@
+"""What is trained: a task joins batch, model and objective. The trainer knows nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from muskie.data.dataset import Views
+from muskie.data.plan import StepPlan
+from muskie.masking import MaskPolicy
+from muskie.models.masked_view import MaskedViewModel
+from muskie.objectives.pixels import MaskedPixels, PixelLoss
+from muskie.streams import stream
+
+
+class Task(Protocol):
+    """What the trainer asks of a task."""
+
+    model: nn.Module
+
+    def prepare(self, loaded: Views, step: int, group: int) -> Any:
+        """The batch of one size for optimiser step `step`, on the CPU: views dealt, masks drawn."""
+
+    def images(self, batch: Any) -> int:
+        """How many images the batch holds."""
+
+    def loss(self, model: nn.Module, batch: Any, device: torch.device) -> PixelLoss:
+        """Moves the batch to the device and computes its loss. `model` is `self.model`, perhaps wrapped."""
+
+    def pictures(self, batch: Any, device: torch.device) -> Mapping[str, Tensor]:
+        """Pictures of a batch by name, uint8 [3, H, W]."""
+
+
+@dataclass
+class MaskedViews:
+    """A batch of masked-view pre-training: `images` uint8 [B, V, 3, H, W], `mask` bool [B, V, h, w], on the CPU, and
+    `places`, where each scene comes from."""
+
+    images: Tensor
+    mask: Tensor
+    places: list[str]
+
+
+class MaskedViewTask:
+    """Pre-training: fill in the hidden patches.
+
+    Args:
+        model: what is trained.
+        masks: draws the masks.
+        objective: compares prediction and target.
+        plan: of the run.
+    """
+
+    def __init__(self, model: MaskedViewModel, masks: MaskPolicy, objective: MaskedPixels, plan: StepPlan) -> None:
+        self.model, self.masks, self.objective, self.plan = model, masks, objective, plan
+        masks.check(plan.views_per_scene)
+
+    def prepare(self, loaded: Views, step: int, group: int) -> MaskedViews:
+        """Permutes the views of each loaded scene, deals them into scenes of V views, draws their masks.
+
+        Every draw is addressed by step, group and sample: ranks agree on shapes and mask kinds, and the masks of a scene
+        do not depend on which rank it is on.
+        """
+        plan = self.plan
+        views = plan.views_in(step, group)
+        order = torch.from_numpy(plan.permutations(step, group, loaded.samples))  # [B, views]
+        images = loaded.images.gather(1, order[:, :, None, None, None].expand(loaded.images.shape))
+        images = images.unflatten(1, (-1, views)).flatten(0, 1)  # [B·views/V, V, 3, H, W]
+        choice = self.masks.choose(stream(plan.seed, "mask kind", step, group), views)
+        parts = plan.views // views
+        rngs = [stream(plan.seed, "mask", step, group, s, part) for s in loaded.samples for part in range(parts)]
+        p = plan.patch_size
+        mask = self.masks.draw(choice, rngs, views, (images.shape[-2] // p, images.shape[-1] // p))
+        return MaskedViews(images, mask, [place for place in loaded.places for _ in range(parts)])
+
+    def images(self, batch: MaskedViews) -> int:
+        return batch.images.shape[0] * batch.images.shape[1]
+
+    def loss(self, model: nn.Module, batch: MaskedViews, device: torch.device) -> PixelLoss:
+        images = batch.images.to(device, non_blocking=True)
+        # The mask stays on the CPU: the number of hidden patches is known there without asking the device.
+        prediction = model(images, batch.mask, hidden_only=True)
+        target = self.model.targets(images, prediction.hidden)
+        return self.objective(prediction.pixels, prediction.confidence, target, prediction.hidden, batch.mask)
+
+    @torch.no_grad()
+    def pictures(self, batch: MaskedViews, device: torch.device) -> Mapping[str, Tensor]:
+        """The first scene: originals, what the model sees, what it fills in, and its confidence."""
+        from muskie.visualization.masked_views import masked_view_panel
+
+        images, mask = batch.images[:1], batch.mask[:1]
+        was_training = self.model.training
+        self.model.eval()
+        pixels, confidence = self.model.reconstruct(images.to(device), mask.to(device))
+        self.model.train(was_training)
+        return {"masked_views": masked_view_panel(images[0], mask[0], pixels[0].cpu(), confidence[0].cpu())}
+
+
+def gain_predictor(model: MaskedViewModel, device: torch.device) -> Any:
+    """The model as `muskie.evaluation.cross_view_gain.Predictor`."""
+
+    def predict(images: Tensor, mask: Tensor) -> Tensor:
+        prediction = model(images.to(device), mask, hidden_only=True)
+        colours = prediction.pixels.unflatten(-1, (3, -1))
+        return (colours * model.encoder.image_std[:, 0] + model.encoder.image_mean[:, 0]).flatten(-2)
+
+    return predict

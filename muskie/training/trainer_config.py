@@ -1,0 +1,77 @@
+"""How a task is trained: length, batch, device, precision, and how often what is logged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from muskie.errors import ConfigError
+
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How a task is trained.
+
+    Attributes:
+        steps: optimiser steps; None: from `epochs` and `epoch_size`.
+        epochs, epoch_size: passes of `epoch_size` scenes each, over all ranks.
+        batch_size: scenes that a rank loads for one micro-batch, at each size.
+        accumulate: micro-batches of an optimiser step.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+        precision: `auto` (bf16 on GPUs that have it, else fp32), `fp32`, `bf16`, `fp16`.
+        workers: data loading processes of a rank; 0: load in the training process.
+        cache_mb: memory for decoded images, of each data worker.
+        compile: `torch.compile` each transformer block.
+        checkpointing: recompute activations in the backward pass.
+        log_every, eval_every, save_every, picture_every: steps between log lines, evaluations, checkpoints, pictures;
+            0: only at the end (pictures: also of the first batch).
+        keep_every: checkpoints at multiples of this many steps stay; 0: only the newest stays.
+    """
+
+    steps: int | None = None
+    epochs: float = 1.0
+    epoch_size: int = 100_000
+    batch_size: int = 8
+    accumulate: int = 1
+    device: str = "auto"
+    precision: str = "auto"
+    workers: int = 2
+    cache_mb: int = 0
+    compile: bool = False
+    checkpointing: bool = False
+    log_every: int = 20
+    eval_every: int = 0
+    save_every: int = 1000
+    picture_every: int = 0
+    keep_every: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "accumulate", "log_every", "epoch_size"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"trainer.{name}={getattr(self, name)}: expected at least 1")
+        for name in ("workers", "cache_mb", "eval_every", "save_every", "picture_every", "keep_every"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"trainer.{name}={getattr(self, name)}: expected 0 or more")
+        if (self.steps is not None and self.steps < 1) or self.epochs <= 0:
+            raise ConfigError(f"trainer.steps={self.steps}, trainer.epochs={self.epochs}: expected more than 0")
+        if self.precision not in ("auto", *PRECISIONS):
+            raise ConfigError(f"trainer.precision={self.precision!r}: expected auto, {', '.join(PRECISIONS)}")
+
+    def steps_per_epoch(self, world: int, reuse: int) -> int:
+        """Optimiser steps in which `epoch_size` scenes are loaded once."""
+        return max(self.epoch_size // (self.batch_size * self.accumulate * world), 1) * reuse
+
+    def total_steps(self, world: int, reuse: int) -> int:
+        """Optimiser steps of the run."""
+        return self.steps if self.steps is not None else round(self.epochs * self.steps_per_epoch(world, reuse))
+
+    def autocast_dtype(self, device: torch.device) -> torch.dtype | None:
+        """The type that matrix products run in, or None: float32."""
+        if self.precision == "auto":
+            return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else None
+        if self.precision == "fp16" and device.type != "cuda":
+            raise ConfigError(f"trainer.precision=fp16 needs a CUDA device, this one is {device}; use bf16 or fp32")
+        return PRECISIONS[self.precision]
