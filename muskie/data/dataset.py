@@ -68,12 +68,13 @@ class FrameReader:
 
     def __init__(self, cache_mb: int = 0) -> None:
         self.limit = cache_mb * 2**20
-        self._kept: OrderedDict[tuple[str, str, int], Frame] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, str, str, int], Frame] = OrderedDict()
         self._size = 0
 
     def read(self, place: Place, frame: str, at_least: int) -> Frame:
         """As `SceneSource.read`, images alone."""
-        key = (place.name, frame, at_least)
+        # Not the source's name: two sources may share one.
+        key = (id(place.source), place.scene.name, frame, at_least)
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key]
@@ -157,18 +158,16 @@ class ViewDataset(Dataset[Views]):
         return Views(torch.from_numpy(images)[None], [request.sample], [place.name], unreadable)
 
     def _detail(self, shape: LoadShape) -> int:
-        """Shorter side that a decoded image must keep, so that no crop is enlarged."""
+        """Shorter side that a decoded image must keep, so that no crop is enlarged (but for its distortion)."""
         return round(max(shape.height, shape.width) / self.augmentation.min_area**0.5)
 
     def _crop(self, rng: np.random.Generator, frames: list[Frame], shape: LoadShape) -> np.ndarray:
-        aspect = shape.width / shape.height
-        first = frames[0].image
-        shared = self.augmentation.draw(rng, first.width / first.height, aspect)
+        aspect, seed = shape.width / shape.height, int(rng.integers(2**32))
         images = []
-        for frame in frames:
-            crop = shared
-            if self.augmentation.per_view:
-                crop = self.augmentation.draw(rng, frame.image.width / frame.image.height, aspect)
+        for number, frame in enumerate(frames):
+            # One stream for all views is one draw for all, fitted to the aspect ratio of each.
+            crop_rng = stream(seed, "crop", number if self.augmentation.per_view else 0)
+            crop = self.augmentation.draw(crop_rng, frame.image.width / frame.image.height, aspect)
             images.append(crop.image(frame.image, shape.height, shape.width))
         return np.stack(images)
 

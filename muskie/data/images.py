@@ -47,7 +47,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         # 16-bit grey; Pillow would clip it to 255 instead of scaling it.
         values = np.asarray(image).astype(np.float64)
-        scale = 257.0 if values.max(initial=0) > 255 else 1.0
+        scale = 256.0 if values.max(initial=0) > 255 else 1.0
         image = Image.fromarray((values / scale).clip(0, 255).astype(np.uint8))
     return image.convert("RGB")
 
@@ -132,8 +132,10 @@ class Augmentation:
     """Random crops and mirrorings.
 
     Attributes:
-        min_area: smallest share of the image's area that a crop keeps, in (0, 1].
-        distortion: the crop's aspect ratio is drawn log-uniformly within this factor of the target's, >= 1.
+        min_area: smallest share of the image's area that a crop keeps, in (0, 1]; less only where the image has no crop
+            of that area and an allowed aspect ratio.
+        distortion: the crop's aspect ratio is drawn log-uniformly within this factor of the target's, >= 1, as far as
+            such a crop fits the image.
         flip_x, flip_y: probabilities of mirroring.
         per_view: draw anew for every view, as published (Muskie, arXiv 2511.18115). Views are then mirror images of each
             other and no rigid scene explains them; off, all views of a scene share one draw.
@@ -147,12 +149,16 @@ class Augmentation:
 
     def draw(self, rng: np.random.Generator, image_aspect: float, target_aspect: float) -> Crop:
         """One crop; aspects are width / height."""
-        log = math.log(self.distortion)
-        aspect = target_aspect * math.exp(rng.uniform(-log, log))
         area = rng.uniform(self.min_area, 1.0)
-        # Shares of width and height with share_x · share_y = area and the wanted aspect, cut to the image.
-        share_x = min(1.0, math.sqrt(area * aspect / image_aspect))
-        share_y = min(1.0, math.sqrt(area / aspect * image_aspect))
+        low, high = target_aspect / self.distortion, target_aspect * self.distortion
+        # A crop of this area fits at aspects from area · image_aspect to image_aspect / area; where none of the allowed
+        # ones does, the nearest is taken and the area gives way.
+        least = min(max(low, area * image_aspect), high)
+        most = max(min(high, image_aspect / area), low)
+        aspect = math.exp(rng.uniform(math.log(least), math.log(most)))
+        share_x, share_y = math.sqrt(area * aspect / image_aspect), math.sqrt(area / aspect * image_aspect)
+        excess = max(1.0, share_x, share_y)
+        share_x, share_y = share_x / excess, share_y / excess
         left, top = rng.uniform(0, 1 - share_x), rng.uniform(0, 1 - share_y)
         flip_x, flip_y = rng.random() < self.flip_x, rng.random() < self.flip_y
         return Crop(left, top, left + share_x, top + share_y, bool(flip_x), bool(flip_y))

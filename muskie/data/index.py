@@ -37,7 +37,8 @@ class HoldOut:
 
     Attributes:
         share: of the data, in [0, 1); 0: nothing, and there is no held-out part.
-        by: `"frames"`: the last frames of every scene; `"scenes"`: the last scenes of every source.
+        by: `"frames"`: the last frames of every scene; `"scenes"`: the last scenes of every source, and of
+            a source with one scene its last frames.
     """
 
     share: float = 0.2
@@ -61,7 +62,7 @@ class SceneIndex:
 
     Raises:
         ConfigError: a setting out of range.
-        DataError: a scene with too few frames, or a source with too few scenes.
+        DataError: a scene with too few frames.
     """
 
     def __init__(self, sources: Sequence[SceneSource], part: str, holdout: HoldOut = HoldOut(), min_frames: int = 1) -> None:
@@ -73,23 +74,21 @@ class SceneIndex:
         self.part = part if holdout.share else "all"
         self.holdout, self.by = holdout.share, holdout.by
         for source in self.sources:
-            if self.by == "scenes" and self.part != "all" and len(source) < 2:
-                raise DataError(
-                    f"source {source.name!r} has {len(source)} scene(s), and holding out whole scenes needs 2 or more; "
-                    "use holdout.by=frames"
-                )
             self._check_lengths(source, min_frames)
+
+    def _by_scenes(self, source: SceneSource) -> bool:
+        return self.by == "scenes" and len(source) > 1
 
     def _scenes(self, source: SceneSource) -> range:
         """Numbers of the scenes of a source that belong to this part."""
         count = len(source)
-        if self.by != "scenes" or self.part == "all":
+        if self.part == "all" or not self._by_scenes(source):
             return range(count)
         kept = min(max(round(count * (1 - self.holdout)), 1), count - 1)
         return range(kept) if self.part == "train" else range(kept, count)
 
-    def _frames(self, scene: Scene) -> Sequence[str]:
-        if self.by != "frames" or self.part == "all":
+    def _frames(self, source: SceneSource, scene: Scene) -> Sequence[str]:
+        if self.part == "all" or self._by_scenes(source):
             return scene.frames
         kept = round(len(scene.frames) * (1 - self.holdout))
         return scene.frames[:kept] if self.part == "train" else scene.frames[kept:]
@@ -98,9 +97,9 @@ class SceneIndex:
         scenes = self._scenes(source)
         if source.uniform_length:
             scenes = scenes[:1]
-        short = [scene for scene in map(source.scene, scenes) if len(self._frames(scene)) < min_frames]
+        short = [scene for scene in map(source.scene, scenes) if len(self._frames(source, scene)) < min_frames]
         if short:
-            listed = ", ".join(f"{scene.name} ({len(self._frames(scene))})" for scene in short[:5])
+            listed = ", ".join(f"{scene.name} ({len(self._frames(source, scene))})" for scene in short[:5])
             more = f" and {len(short) - 5} more" if len(short) > 5 else ""
             part = {"train": "to train on", "heldout": "held out"}.get(self.part, "in all")
             raise DataError(
@@ -115,7 +114,7 @@ class SceneIndex:
     def place(self, source: SceneSource, number: int) -> Place:
         """Place `number` of a source, 0 <= number < places(source)."""
         scene = source.scene(self._scenes(source)[number])
-        return Place(source, scene, self._frames(scene))
+        return Place(source, scene, self._frames(source, scene))
 
     def draw(self, rng: np.random.Generator) -> Place:
         """A source, uniformly, then one of its places, uniformly."""

@@ -22,21 +22,35 @@ def build_sources(data: Mapping[str, Any]) -> list[SceneSource]:
         ConfigError: an unknown or mistyped key, or a target that is no source.
         DataError: a root that is missing or empty.
     """
-    nodes = data.get("sources")
-    named = {f"data.sources.{name}": node for name, node in nodes.items()} if nodes else {"data": data}
-    sources, problems = [], []
-    for key, node in named.items():
+    makers, problems = [], []
+    for key, node in _nodes(data).items():
         target = resolve_target(node, key)
         arguments = {name: value for name, value in node.items() if name != "_target_"}
         values, wrong = check_section(key, arguments, schema(target))
-        problems += wrong
-        if not wrong:
-            sources.append(instantiate({"_target_": node["_target_"], **values}, _convert_="all"))
-            if not isinstance(sources[-1], SceneSource):
-                raise ConfigError(f"{key}._target_={node['_target_']!r} is no SceneSource")
+        parameters = inspect.signature(target).parameters.values()
+        absent = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+        problems += [*wrong, *(f"{key}.{name} must be given" for name in absent if name not in arguments)]
+        makers.append((key, target, values))
     if problems:
         raise ConfigError("\n".join(problems))
-    return sources
+    sources = [(key, target(**values)) for key, target, values in makers]
+    for key, source in sources:
+        if not isinstance(source, SceneSource):
+            raise ConfigError(f"{key}._target_ makes a {type(source).__name__}, which is no SceneSource")
+    return [source for _, source in sources]
+
+
+def _nodes(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Key -> node of every source."""
+    if "sources" not in data:
+        return {"data": data}
+    beside = [f"data.{name}" for name in data if name != "sources"]
+    if beside:
+        raise ConfigError(f"{', '.join(beside)} beside data.sources: each source has its own keys below data.sources.<name>")
+    nodes = data["sources"]
+    wrong = nodes if not isinstance(nodes, Mapping) or not nodes else None
+    wrong = wrong or [node for node in nodes.values() if not isinstance(node, Mapping)]
+    ...
 
 
 def make_loader(dataset: Dataset[Views], sampler: Sampler[list[Request]], workers: int, pin: bool) -> DataLoader[Views]:

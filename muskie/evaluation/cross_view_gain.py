@@ -22,7 +22,7 @@ from torch import Tensor
 from muskie.data.dataset import FrameReader, draw_frames, read_views
 from muskie.data.images import Crop
 from muskie.data.index import Place, SceneIndex
-from muskie.errors import ConfigError
+from muskie.errors import ConfigError, DataError
 from muskie.masking import MaskChoice, MaskPolicy
 from muskie.models.patches import patchify
 from muskie.streams import stream
@@ -109,7 +109,7 @@ def gain_samples(heldout: SceneIndex, everything: SceneIndex, config: GainConfig
     """Draws the samples: four views of a held-out window, centre crop, no augmentation.
 
     Unrelated references come from another scene of the same source, or, where it has only one, from the two frames
-    farthest in the order of capture from the sample (training frames allowed).
+    farthest in the order of capture from the sample (training frames allowed, those of the sample itself not).
 
     Args:
         heldout: the places to measure on.
@@ -117,6 +117,9 @@ def gain_samples(heldout: SceneIndex, everything: SceneIndex, config: GainConfig
         config: see `GainConfig`.
         size: side of the images in pixels, a multiple of `patch`.
         patch: side of a patch in pixels.
+
+    Raises:
+        DataError: a scene has too few readable images, or the only scene no two beside those of a sample.
     """
     reader = FrameReader()
     policy = MaskPolicy(("random",), (config.ratio,), references=REFERENCES)
@@ -153,9 +156,15 @@ def _unrelated(
             other = everything.place(place.source, (number + 1) % count)
         return other, rng.permutation(len(other.frames)).tolist()
     whole = everything.place(place.source, 0)
-    centre = np.mean([whole.frames.index(place.frames[number]) for number in used])
-    distance = np.abs(np.arange(len(whole.frames)) - centre)
-    return whole, np.argsort(-distance, kind="stable").tolist()
+    own = {whole.frames.index(place.frames[number]) for number in used}
+    distance = np.abs(np.arange(len(whole.frames)) - np.mean(list(own)))
+    order = [number for number in np.argsort(-distance, kind="stable").tolist() if number not in own]
+    if len(order) < REFERENCES:
+        raise DataError(
+            f"scene {place.name} has {len(whole.frames)} images and is the only one of its source: the cross-view gain needs "
+            f"{VIEWS} of a sample and {REFERENCES} others. Add images or scenes, or set holdout.share=0"
+        )
+    return whole, order
 
 
 def structure(patches: Tensor) -> Tensor:

@@ -93,6 +93,7 @@ class AlternatingEncoder(nn.Module):
         grid = check_images(images, self.config.patch_size)
         # The convolution as a matrix product over patches: the same sum, and much faster on CPUs.
         patches = patchify(self.normalise(images), self.config.patch_size)  # [B, V, L, 3·p·p]
+        patches = patches.to(self.patch_embed.weight.dtype)
         tokens = F.linear(patches, self.patch_embed.weight.flatten(1), self.patch_embed.bias)
         if mask is not None:
             check_mask(mask, images, grid)

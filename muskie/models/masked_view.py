@@ -51,13 +51,14 @@ class MaskedViewModel(nn.Module, PyTorchModelHubMixin, library_name="muskie", re
         super().__init__()
         encoder_config = EncoderConfig(**encoder)
         decoder_config = DecoderConfig(**(decoder or {}))
-        self.encoder = AlternatingEncoder(encoder_config)
-        self.decoder: AlternatingDecoder | None = None
-        width = encoder_config.width
-        if decoder_config.depth:
-            self.decoder = AlternatingDecoder(decoder_config, width, encoder_config.rope_base)
-            width = decoder_config.width
-        self.head = nn.Linear(width, 2 * 3 * encoder_config.patch_size**2)
+        with torch.random.fork_rng(devices=[]):  # layers draw when they are made; the caller's generator stays as it is
+            self.encoder = AlternatingEncoder(encoder_config)
+            self.decoder: AlternatingDecoder | None = None
+            width = encoder_config.width
+            if decoder_config.depth:
+                self.decoder = AlternatingDecoder(decoder_config, width, encoder_config.rope_base)
+                width = decoder_config.width
+            self.head = nn.Linear(width, 2 * 3 * encoder_config.patch_size**2)
         initialise(self, init, seed)
 
     @property

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from muskie.errors import ConfigError, nearest
+from muskie.errors import CheckpointError, ConfigError, nearest
 from muskie.models.decoder import DecoderConfig
 from muskie.models.encoder import EncoderConfig
 from muskie.models.masked_view import MaskedViewModel
@@ -79,9 +79,23 @@ def create_model(name: str, *, init: str = "torch", seed: int = 0, **overrides: 
         for key in given:
             if key not in known:
                 raise ConfigError(f"{prefix}{key} is unknown{nearest(key, known)}")
-    return MaskedViewModel(encoder=settings, decoder=dict(decoder), init=init, seed=seed)
+    # All fields are written out, so that `config.json` keeps the meaning of the weights when a default changes.
+    encoder_config, decoder_config = EncoderConfig(**settings), DecoderConfig(**decoder)
+    return MaskedViewModel(encoder=asdict(encoder_config), decoder=asdict(decoder_config), init=init, seed=seed)
 
 
 def from_pretrained(folder_or_hub_id: str | Path, **kwargs: Any) -> MaskedViewModel:
-    """A model with its saved weights, from a folder written by `save_pretrained` or from the Hugging Face hub."""
-    return MaskedViewModel.from_pretrained(str(folder_or_hub_id), **kwargs)
+    """A model with its saved weights, from a folder written by `save_pretrained` or from the Hugging Face hub.
+
+    Raises:
+        CheckpointError: an incomplete folder, or weights that are missing, unexpected or of another shape.
+    """
+    folder = Path(folder_or_hub_id)
+    missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
+    if missing and (folder.exists() or isinstance(folder_or_hub_id, Path) or folder.is_absolute()):
+        raise CheckpointError(f"{folder}: no {' and no '.join(missing)}; give a folder written by save_pretrained")
+    try:
+        # The hub's own default drops what does not fit without a word.
+        return MaskedViewModel.from_pretrained(str(folder_or_hub_id), **{"strict": True, **kwargs})
+    except RuntimeError as error:
+        raise CheckpointError(f"{folder_or_hub_id}: {error}") from error

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -107,7 +107,7 @@ def start(device_name: str = "auto") -> Iterator[Ranks]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    _control = dist.new_group(backend="gloo")
+    _control = cast(dist.ProcessGroup, dist.new_group(backend="gloo"))
     try:
         yield Ranks(rank, world, device)
     finally:

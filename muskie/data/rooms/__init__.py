@@ -1,7 +1,8 @@
 """Procedural rooms with exact depth and cameras: endless multi-view data without a download.
 
-`make_room` draws a room, `camera_path` walks a camera through it, `render` takes a picture. All three are pure functions
-of their arguments. World frame: z up, floor at z = 0, metres; cameras as in `muskie.data.scene.Camera`.
+`make_room` draws a room, `camera_path` walks a camera through it, `render` takes a picture: pure functions, the first two
+of the state of the generator they are given. World frame: z up, floor at z = 0, metres; cameras as in
+`muskie.data.scene.Camera`.
 """
 
 from muskie.data.rooms.layout import Room, make_room

@@ -86,10 +86,10 @@ def blocked(room: Room, origin: np.ndarray, way: np.ndarray) -> np.ndarray:
     # Most rays miss the sphere around most things: only those in its cone are looked at closely.
     sine = np.linalg.norm(room.half, axis=1) / distance
     cosine = np.where(sine < 1.0, np.sqrt(np.maximum(1.0 - sine * sine, 0.0)), np.float32(-1.0))
-    near = (towards / distance).T @ way > cosine[:, None] * np.sqrt((way * way).sum(axis=0))
+    axis, length = (towards / distance).T, np.sqrt((way * way).sum(axis=0))
     found = np.zeros(way.shape[1], dtype=bool)
     for k in range(1, len(room)):
-        rays = np.flatnonzero(near[k])
+        rays = np.flatnonzero(axis[k] @ way > cosine[k] * length)
         if len(rays):
             part = way.take(rays, axis=1)
             meet = _ball if room.ball[k] else _box

@@ -1,4 +1,4 @@
-"""What a room is made of, and how one is drawn: walls, furniture on the floor, on the walls and on other furniture, balls.
+"""What a room is made of, and how one is drawn: walls, boxes on the floor, on walls and on boxes, balls.
 
 World frame: z up, floor at z = 0, the room centred over the origin; metres and radians.
 """
@@ -40,7 +40,7 @@ class Room:
         return len(self.yaw)
 
     def clearance(self, points: np.ndarray) -> np.ndarray:
-        """Distance from `points` [P, 3] to the nearest surface, metres, float [P]; negative inside a wall or a thing."""
+        """Distance of `points` [P, 3] from the nearest surface, metres, float [P]; negative in a wall or a thing."""
         offset = points - self.centre[:, None].astype(np.float64)
         cos, sin = np.cos(self.yaw)[:, None], np.sin(self.yaw)[:, None]
         x, y = cos * offset[..., 0] + sin * offset[..., 1], cos * offset[..., 1] - sin * offset[..., 0]

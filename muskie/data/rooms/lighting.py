@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-
 _RELATIVE = np.array([True, True, False, True, False, True])
 """Which fields of `Light` change by a factor; the others change by a summand."""
 

@@ -1,4 +1,4 @@
-"""A hand-held camera's walk through a room: smooth, in free space, looking at things, at an even pace in the picture."""
+"""A hand-held camera's walk through a room: smooth, in free space, looking at things, moving the picture evenly."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _STEP = 0.65
 """Longest step between two way points, metres."""
 
 _CLEARANCE = 0.45
-"""Least distance from everything of the way points and of points 0.13 m apart on the lines between them, metres. A cubic
-B-spline leaves those lines by at most a sixth of the second difference of its control points, here 0.22 m: so the camera
-keeps 0.15 m from everything."""
+"""Least distance from everything of the way points and of points 0.13 m apart on the lines between them, metres.
+
+A cubic B-spline leaves those lines by at most a sixth of the second difference of its control points, here 0.22 m: so the
+camera keeps at least 0.15 m from everything."""
 
 _OPTIONS = 16
 """Continuations among which each way point is chosen."""
@@ -37,16 +38,22 @@ def camera_path(room: Room, frames: int, rng: np.random.Generator) -> np.ndarray
     Returns:
         float64 [frames, 4, 4], cam2world; between two poses the picture moves by `FLOW` of its width on average. The
         camera keeps its distance from all surfaces and rolls by a few degrees only.
+
+    Raises:
+        ValueError: `frames` is not positive.
     """
+    if frames < 1:
+        raise ValueError(f"frames={frames}: must be 1 or more")
     flow = rng.uniform(*FLOW)
-    # A step moves the picture by 15 to 30 % of its width; too many way points do no harm.
-    way = _way_points(room, 5 + int(np.ceil(frames * flow / 0.12)), rng)
+    # A step between way points moves the picture by 17 to 35 % of its width.
+    way = _way_points(room, 5 + int(np.ceil(frames * flow / 0.16)), rng)
     spots = np.arange(0.0, len(way) - 3.0, 1.0 / _SAMPLES)
     poses = _pose(_spline(way, spots))
     pace = _motion(room, poses)
-    # The pace follows the picture's motion smoothly: nobody stops and starts within a step.
-    kernel = np.hanning(2 * _SAMPLES + 3)
-    pace = np.convolve(np.pad(pace, _SAMPLES + 1, mode="edge"), kernel / kernel.sum(), mode="valid")
+    # Nobody stops or starts within a step, or runs where little moves in the picture.
+    kernel = np.hanning(4 * _SAMPLES + 1)[1:-1]
+    pace = np.convolve(np.pad(pace, len(kernel) // 2, mode="edge"), kernel / kernel.sum(), mode="valid")
+    pace = np.maximum(pace, 0.5 * pace.mean())
     travelled = np.concatenate([[0.0], np.cumsum(pace)])
     flow = min(flow, travelled[-1] / frames)
     when = np.interp(np.arange(frames) * flow, travelled, spots)
@@ -64,14 +71,14 @@ def _way_points(room: Room, count: int, rng: np.random.Generator) -> np.ndarray:
     draws[:, :3] = rng.uniform(low, high, (256, 3))
     draws[:, 3] = rng.uniform(-np.pi, np.pi, 256)
     draws[:, 4] = rng.normal(-0.15, 0.15, 256)
-    free = draws[room.clearance(draws[:, :3]) > _CLEARANCE][:16]
-    if not len(free):
-        free = draws[[room.clearance(draws[:, :3]).argmax()]]
-    way = [free[_view(room, free).argmax()]]
+    starts = draws[room.clearance(draws[:, :3]) > _CLEARANCE][:_OPTIONS]
+    if not len(starts):
+        starts = draws[[room.clearance(draws[:, :3]).argmax()]]
+    way = [starts[_view(room, starts).argmax()]]
     heading, turning = rng.normal(0.0, 0.3, 3), rng.uniform(-0.2, 0.2)
     for _ in range(count - 1):
         here = way[-1]
-        step = 0.6 * heading + rng.normal(0.0, [0.35, 0.35, 0.12], (_OPTIONS, 3))
+        step = 0.7 * heading + rng.normal(0.0, [0.28, 0.28, 0.1], (_OPTIONS, 3))
         step *= np.minimum(1.0, _STEP / np.linalg.norm(step, axis=1, keepdims=True))
         # The last option turns on the spot, so that there is always one that is free.
         step[-1] = 0.0

@@ -52,7 +52,7 @@ def render(
 
 
 def _expose(colour: np.ndarray) -> np.ndarray:
-    """Linear RGB [3, H, W] to uint8 [H, W, 3]: a soft shoulder, and a square root for the sRGB curve, which is faster."""
+    """Linear RGB [3, H, W] to uint8 [H, W, 3]: a soft shoulder, and a square root, the fast cousin of sRGB's curve."""
     encoded = np.sqrt(colour / (np.float32(0.7) + np.float32(0.3) * colour))
     encoded *= np.float32(255.0)
     encoded += np.float32(0.5)
@@ -145,7 +145,7 @@ def _face_normals(room: Room, cos: np.ndarray, sin: np.ndarray) -> np.ndarray:
 
 
 def _irradiance(room: Room, light: Light, point: np.ndarray, normal: np.ndarray) -> np.ndarray:
-    """Light that falls on points [3, P] of the given normals [3, P], linear RGB [3, P]. The near lamp throws shadows."""
+    """Light on points [3, P] with the given normals [3, P], linear RGB [3, P]; the near lamp throws shadows."""
     far = np.maximum(light.direction @ normal, 0.0)
     lamp = light.position[:, None]
     away = point - lamp

@@ -1,9 +1,9 @@
 """Random surface colour without image files: layers of coloured tiles, bars, splits and ovals on an integer lattice.
 
-Every shape and colour is a hash of the surface, the layer and the lattice cell, so the pattern never repeats and no part
-of it can be guessed from the rest: what a hidden patch looks like is known only from another view of the same place.
-Layers get finer by a constant factor, and a layer fades out where its cells come near the size of a pixel, so that close
-and far views both show detail and neither shows noise.
+Every shape and colour is a hash of the surface, the layer and the lattice cell, so the pattern never repeats and no
+part of it can be guessed from the rest: what a hidden patch looks like is known only from another view of the place.
+Layers get finer by a constant factor, and a layer fades out where its cells come near the size of a pixel, so that
+close and far views both show detail and neither shows noise.
 """
 
 from __future__ import annotations

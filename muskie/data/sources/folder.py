@@ -11,9 +11,9 @@ from muskie.data.scene import Frame, Scene, SceneSource
 from muskie.errors import DataError
 
 
-def natural_key(name: str) -> list[tuple[int, int | str]]:
-    """Sorts `img2` before `img10`."""
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name) if part]
+def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:
+    """Sorts `img2` before `img10`; `img01` and `img1` by their letters, never by chance."""
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", name) if part], name
 
 
 def existing_folder(root: str | Path, expected: str) -> Path:

@@ -24,8 +24,8 @@ SMALLEST = 8
 class SyntheticRooms(SceneSource):
     """Walks of a hand-held camera through randomly furnished and textured rooms, rendered when they are read.
 
-    Scene i is a pure function of (`seed`, i) and the number of frames; nothing is stored but the last few rooms. Light and
-    exposure drift from frame to frame. Neighbouring frames move by about 2 % of the picture's width.
+    Scene i is a pure function of (`seed`, i) and the number of frames; only the last few rooms are kept in memory. Light
+    and exposure drift from frame to frame. Between neighbouring frames the picture moves by about 2 % of its width.
 
     Args:
         scenes: how many scenes there are, >= 1. They cost nothing until they are read.
@@ -49,7 +49,8 @@ class SyntheticRooms(SceneSource):
         self.scenes = _whole("scenes", scenes, least=1)
         self.seed = _whole("seed", seed, least=0)
         self.image_size = _size(image_size)
-        self.frames = tuple(f"{number:06d}" for number in range(_whole("frames", frames, least=1)))
+        self.frames = _whole("frames", frames, least=1)
+        self._names = tuple(f"{number:06d}" for number in range(self.frames))
 
     def __len__(self) -> int:
         return self.scenes
@@ -57,11 +58,11 @@ class SyntheticRooms(SceneSource):
     def scene(self, index: int) -> Scene:
         if not 0 <= index < self.scenes:
             raise IndexError(f"scene {index} of {self.scenes}")
-        return Scene(f"room-{index:06d}", self.frames)
+        return Scene(f"room-{index:06d}", self._names)
 
     def read(self, scene: Scene, frame: str, *, at_least: int | None = None, geometry: bool = False) -> Frame:
         index, number = self._address(scene, frame)
-        world = _world(self.seed, index, len(self.frames))
+        world = _world(self.seed, index, self.frames)
         height, width = self.image_size
         shorter = min(height, width)
         if at_least is not None and at_least < shorter and not geometry:
@@ -86,9 +87,8 @@ class SyntheticRooms(SceneSource):
         digits = scene.name.removeprefix("room-")
         if not digits.isdecimal() or int(digits) >= self.scenes or scene.name != f"room-{int(digits):06d}":
             raise DataError(f"scene {scene.name!r} is none of the {self.scenes} scenes of {self.name!r}")
-        if not frame.isdecimal() or int(frame) >= len(self.frames) or frame != self.frames[int(frame)]:
-            last = self.frames[-1]
-            raise DataError(f"scene {scene.name!r} has no frame {frame!r}: its frames are '000000' to {last!r}")
+        if not frame.isdecimal() or int(frame) >= self.frames or frame != self._names[int(frame)]:
+            raise DataError(f"scene {scene.name!r} has no frame {frame!r}: its frames are '000000' to {self._names[-1]!r}")
         return int(digits), int(frame)
 
 
@@ -102,7 +102,7 @@ class _World(NamedTuple):
 def _world(seed: int, index: int, frames: int) -> _World:
     """The room of a scene, its camera path [frames, 4, 4] and its vertical field of view in radians.
 
-    Making it takes as long as rendering a few frames, and the frames of a scene are read together: the last ones are kept.
+    Making it takes as long as rendering a few frames, and frames of a scene are read together: the last ones are kept.
     """
     rng = stream(seed, "room", index)
     field_of_view = float(np.radians(rng.uniform(*FIELD_OF_VIEW)))
@@ -118,8 +118,10 @@ def _whole(name: str, value: object, least: int) -> int:
 
 def _size(image_size: object) -> tuple[int, int]:
     """(H, W) of the argument."""
-    sides = list(image_size) if isinstance(image_size, Sequence) else [image_size, image_size]
-    whole = all(isinstance(side, (int, np.integer)) and not isinstance(side, bool) for side in sides)
-    if len(sides) != 2 or not whole or min(sides) < SMALLEST:
-        raise ConfigError(f"image_size={image_size!r}: one whole number or two (height, width) >= {SMALLEST} are needed")
-    return int(sides[0]), int(sides[1])
+    if not isinstance(image_size, Sequence):
+        side = _whole("image_size", image_size, least=SMALLEST)
+        return side, side
+    if isinstance(image_size, str) or len(image_size) != 2:
+        raise ConfigError(f"image_size={image_size!r}: one number, or two (height, width), >= {SMALLEST} are needed")
+    height, width = (_whole(f"image_size[{k}]", side, least=SMALLEST) for k, side in enumerate(image_size))
+    return height, width
