@@ -44,6 +44,8 @@ def open_image(path: Path, at_least: int | None = None) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB":
+        return image
     if image.mode.startswith("I") or image.mode == "F":
         # 16-bit grey; Pillow would clip it to 255 instead of scaling it.
         values = np.asarray(image).astype(np.float64)
@@ -78,9 +80,9 @@ class Crop:
         return Crop((1 - share_x) / 2, (1 - share_y) / 2, (1 + share_x) / 2, (1 + share_y) / 2)
 
     def image(self, image: Image.Image, height: int, width: int) -> np.ndarray:
-        """Crops, resizes (bicubic, antialiased) and mirrors: RGB image -> uint8 [3, height, width]."""
+        """Crops, resizes (bicubic, antialiased) and mirrors: image -> RGB, uint8 [3, height, width]."""
         box = (self.left * image.width, self.top * image.height, self.right * image.width, self.bottom * image.height)
-        resized = image.resize((width, height), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+        resized = _to_rgb(image).resize((width, height), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
         return np.ascontiguousarray(self._mirror(np.asarray(resized)).transpose(2, 0, 1))
 
     def depth(self, depth: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -92,7 +94,7 @@ class Crop:
             self.bottom * depth.shape[0],
         )
         resized = Image.fromarray(depth).resize((width, height), Image.Resampling.NEAREST, box=box)
-        return np.ascontiguousarray(self._mirror(np.asarray(resized)))
+        return np.array(self._mirror(np.asarray(resized)), order="C")
 
     def intrinsics(self, matrix: np.ndarray, size_before: tuple[int, int], height: int, width: int) -> np.ndarray:
         """The intrinsics after the crop, from those for an image of `size_before` = (height, width).

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from hydra.utils import instantiate
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from muskie.config import check_section, resolve_target, schema
+from muskie.config import check_section, required, resolve_target, schema
 from muskie.data.dataset import Request, Views
 from muskie.data.scene import SceneSource
-from muskie.errors import ConfigError
+from muskie.errors import ConfigError, MuskieError
 
 
 def build_sources(data: Mapping[str, Any]) -> list[SceneSource]:
@@ -22,22 +21,29 @@ def build_sources(data: Mapping[str, Any]) -> list[SceneSource]:
         ConfigError: an unknown or mistyped key, or a target that is no source.
         DataError: a root that is missing or empty.
     """
+    sources = [(key, target(**values)) for key, target, values in read_sources(data)]
+    for key, source in sources:
+        if not isinstance(source, SceneSource):
+            raise ConfigError(f"{key}._target_ makes a {type(source).__name__}, which is no SceneSource")
+    return [source for _, source in sources]
+
+
+def read_sources(data: Mapping[str, Any]) -> list[tuple[str, Callable[..., Any], dict[str, Any]]]:
+    """Key, class and arguments of every source of the `data` section; nothing on the disk is looked at.
+
+    Raises:
+        ConfigError: all unknown, mistyped and missing keys.
+    """
     makers, problems = [], []
     for key, node in _nodes(data).items():
         target = resolve_target(node, key)
         arguments = {name: value for name, value in node.items() if name != "_target_"}
         values, wrong = check_section(key, arguments, schema(target))
-        parameters = inspect.signature(target).parameters.values()
-        absent = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
-        problems += [*wrong, *(f"{key}.{name} must be given" for name in absent if name not in arguments)]
+        problems += [*wrong, *(f"{key}.{name} must be given" for name in required(target) if name not in arguments)]
         makers.append((key, target, values))
     if problems:
         raise ConfigError("\n".join(problems))
-    sources = [(key, target(**values)) for key, target, values in makers]
-    for key, source in sources:
-        if not isinstance(source, SceneSource):
-            raise ConfigError(f"{key}._target_ makes a {type(source).__name__}, which is no SceneSource")
-    return [source for _, source in sources]
+    return makers
 
 
 def _nodes(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -48,22 +54,59 @@ def _nodes(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     if beside:
         raise ConfigError(f"{', '.join(beside)} beside data.sources: each source has its own keys below data.sources.<name>")
     nodes = data["sources"]
-    wrong = nodes if not isinstance(nodes, Mapping) or not nodes else None
-    wrong = wrong or [node for node in nodes.values() if not isinstance(node, Mapping)]
-    ...
+    if not isinstance(nodes, Mapping) or not nodes or not all(isinstance(node, Mapping) for node in nodes.values()):
+        raise ConfigError(f"data.sources={nodes!r}: expected named ones, e.g. data.sources.mine._target_=my_package.MyClass")
+    return {f"data.sources.{name}": node for name, node in nodes.items()}
 
 
-def make_loader(dataset: Dataset[Views], sampler: Sampler[list[Request]], workers: int, pin: bool) -> DataLoader[Views]:
-    """Loads batches in `workers` processes (0: in this one), in the order of the sampler."""
-    return DataLoader(
-        dataset,
-        batch_sampler=sampler,
-        num_workers=workers,
-        collate_fn=Views.collate,
-        pin_memory=pin,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=_leave_signals_to_the_parent,
-    )
+class SceneLoader:
+    """Batches in the order of the sampler, loaded in `workers` processes (0: in this one).
+
+    Args:
+        dataset: gives scenes by request.
+        sampler: gives the requests of each batch.
+        workers: processes.
+        pin: put images into page-locked memory, from which a GPU fetches them without keeping the host waiting.
+
+    Raises:
+        MuskieError: while iterating, an error in words of the data set, as it was raised in the worker.
+    """
+
+    def __init__(self, dataset: Dataset[Views], sampler: Sampler[list[Request]], workers: int, pin: bool) -> None:
+        self._loader: DataLoader[Views | MuskieError] = DataLoader(
+            _Careful(dataset),
+            batch_sampler=sampler,
+            num_workers=workers,
+            collate_fn=_collate,
+            pin_memory=pin,
+            prefetch_factor=4 if workers else None,
+            worker_init_fn=_leave_signals_to_the_parent,
+        )
+
+    def __iter__(self) -> Iterator[Views]:
+        for batch in self._loader:
+            if isinstance(batch, MuskieError):
+                raise batch
+            yield batch
+
+
+class _Careful(Dataset[Views | MuskieError]):
+    """Hands errors in words on as values: raised in a worker, they would come back wrapped in its traceback."""
+
+    def __init__(self, dataset: Dataset[Views]) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, request: Request) -> Views | MuskieError:
+        try:
+            return self.dataset[request]
+        except MuskieError as error:
+            return error
+
+
+def _collate(scenes: list[Views | MuskieError]) -> Views | MuskieError:
+    read = [scene for scene in scenes if isinstance(scene, Views)]
+    failed = [scene for scene in scenes if isinstance(scene, MuskieError)]
+    return failed[0] if failed else Views.collate(read)
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:

@@ -6,6 +6,7 @@ views of every scene, deals them into scenes of fewer views if asked, and hides 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -76,6 +77,8 @@ class StepPlan:
                 raise ConfigError(f"plan.sizes: {size} is no multiple of the patch size {self.patch_size}; try {near}")
         if self.views < 1 or self.reuse < 1:
             raise ConfigError(f"plan.views={self.views}, plan.reuse={self.reuse}: expected at least 1")
+        if self.seed < 0:
+            raise ConfigError(f"seed={self.seed}: expected 0 or more")
         for count in self.views_per_scene or (0,):
             if count < 1 or self.views % count:
                 raise ConfigError(
@@ -125,7 +128,7 @@ class StepPlan:
             sides = (size * min(1.0, down / across), size * min(1.0, across / down))
         except (ValueError, ZeroDivisionError) as error:
             raise ConfigError(f"plan.aspect_ratios: {ratio!r} is no ratio; write it as '4:3'") from error
-        if across <= 0 or down <= 0 or min(sides) < self.patch_size:
+        if not (0 < across < math.inf and 0 < down < math.inf) or min(sides) < self.patch_size:
             raise ConfigError(f"plan.aspect_ratios: {ratio!r} leaves less than one patch of {self.patch_size} pixels")
         height, width = (max(round(side / self.patch_size), 1) * self.patch_size for side in sides)
         return height, width

@@ -161,7 +161,7 @@ def _unrelated(
     order = [number for number in np.argsort(-distance, kind="stable").tolist() if number not in own]
     if len(order) < REFERENCES:
         raise DataError(
-            f"scene {place.name} has {len(whole.frames)} images and is the only one of its source: the cross-view gain needs "
+            f"scene {place.name} has {len(whole.frames)} images and is the only one of its source: cross-view gain needs "
             f"{VIEWS} of a sample and {REFERENCES} others. Add images or scenes, or set holdout.share=0"
         )
     return whole, order

@@ -112,15 +112,16 @@ def read_published(path: Path) -> dict[str, Tensor]:
         with torch.serialization.safe_globals([(_Inert, name) for name in INERT]):
             loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:
-        # PyTorch's own advice is to load unsafely; keep what it says about the file.
-        reason = (re.findall(r"WeightsUnpickler error: *(.*)", str(error)) or str(error).splitlines() or [""])[0]
-        foreign = re.findall(r"GLOBAL (\S+)", reason) if isinstance(error, pickle.UnpicklingError) else []
+        # PyTorch wraps the cause in advice to load unsafely.
+        cause = error.__context__ if isinstance(error, pickle.UnpicklingError) and error.__context__ else error
+        foreign = re.findall(r"GLOBAL (\S+)", str(cause))
         if foreign:
             raise CheckpointError(
                 f"{path} holds a pickled {foreign[0]}, which is not read: unpickling may run any code. If you trust the "
                 "file, load it where that class is known and save its weights alone: torch.save({'model': weights}, ...)"
             ) from error
-        raise CheckpointError(f"{path} cannot be read as a checkpoint ({type(error).__name__}: {reason[:160]})") from error
+        reason = (str(cause).splitlines() or [""])[0][:160]
+        raise CheckpointError(f"{path} cannot be read as a checkpoint ({type(cause).__name__}: {reason})") from error
     weights = loaded.get("model", loaded) if isinstance(loaded, Mapping) else None
     if not isinstance(weights, Mapping) or not weights:
         raise CheckpointError(f"{path} holds no weights: expected a dict with a state dict under 'model'")

@@ -69,19 +69,20 @@ class MaskedPixels:
         error = self._error(prediction - target)
         weighted = ((confidence + self.floor) * error if self.confidence else error).mean(-1)  # [M]
         price = -(confidence + 1e-6).log().mean(-1)  # [M]
+        total = max(len(hidden), 1)  # nothing hidden costs nothing
         scene = hidden // patches  # [M], which scene each patch belongs to
         count = torch.zeros(scenes, device=scene.device).index_add_(0, scene, torch.ones_like(weighted))  # [B]
         per_scene = torch.zeros_like(count).index_add_(0, scene, weighted) / count.clamp(min=1)  # [B]
         if self.published:
-            main, regulariser = weighted.mean(), price.sum() / mask.numel()
+            main, regulariser = weighted.sum() / total, price.sum() / mask.numel()
         else:
             main = per_scene.mean()
             regulariser = (torch.zeros_like(count).index_add_(0, scene, price) / count.clamp(min=1)).mean()
         loss = main + self.regulariser * regulariser if self.confidence else main
-        scalars = {"mse": (prediction - target).square().mean().detach()}
+        scalars = {"mse": (prediction - target).square().mean(-1).sum().detach() / total}
         if self.confidence:
             scalars["confidence_price"] = regulariser.detach()
-            scalars["confidence"] = confidence.mean().detach()
+            scalars["confidence"] = confidence.mean(-1).sum().detach() / total
         return PixelLoss(loss, per_scene.detach(), scalars)
 
     def _error(self, difference: Tensor) -> Tensor:

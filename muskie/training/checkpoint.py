@@ -1,9 +1,10 @@
-"""Checkpoints that a killed write cannot harm, and which one a run continues from."""
+"""Checkpoints that a killed write cannot harm, and which of them a run continues from."""
 
 from __future__ import annotations
 
 import os
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import nn
 from muskie.errors import CheckpointError
 
 FORMAT = "muskie-checkpoint-1"
-_NAME = re.compile(r"step-(\d{8})\.pt")
+_NAME = re.compile(r"step-(\d{8,})\.pt")
 
 
 def save(folder: Path, step: int, state: dict[str, Any], keep_every: int = 0) -> Path:
@@ -28,50 +29,94 @@ def save(folder: Path, step: int, state: dict[str, Any], keep_every: int = 0) ->
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:08d}.pt"
     beside = folder / f".{path.name}.{os.getpid()}.part"
-    with beside.open("wb") as file:
-        torch.save({"format": FORMAT, "step": step, **state}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        with beside.open("wb") as file:
+            torch.save({"format": FORMAT, "step": step, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+    _flush_names(folder)
     for old_step, old in _numbered(folder):
         if old_step < step and not (keep_every and old_step % keep_every == 0):
             old.unlink(missing_ok=True)
-    for part in folder.glob(".step-*.part"):
+    for part in folder.glob(".step-*.part"):  # of writes that were killed
         part.unlink(missing_ok=True)
     return path
 
 
+def _flush_names(folder: Path) -> None:
+    """The new name reaches the disk before an older checkpoint is dropped, so that a power cut leaves one of them."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # not every system opens folders
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def newest(folder: Path) -> Path | None:
-    """The complete checkpoint with the most steps, or None. Unfinished writes have other names."""
-    numbered = _numbered(folder)
-    return max(numbered)[1] if numbered else None
+    """The complete checkpoint with the most steps, or None where there is none at all.
+
+    Unfinished writes have other names; a file that was cut off later, by a full disk or a broken copy, is passed over.
+
+    Raises:
+        CheckpointError: there are checkpoints, and none of them is complete.
+    """
+    numbered = sorted(_numbered(folder), reverse=True)
+    complete = next((path for _, path in numbered if zipfile.is_zipfile(path)), None)
+    if numbered and complete is None:
+        names = ", ".join(path.name for _, path in numbered)
+        raise CheckpointError(
+            f"{folder}: no checkpoint there is complete ({names}); remove them to start anew, or put one back"
+        )
+    return complete
+
+
+def passed_over(path: Path) -> list[str]:
+    """Names of the incomplete checkpoints beside `path` that have more steps than it."""
+    step = int(_NAME.fullmatch(path.name)[1])  # type: ignore[index]
+    return [other.name for other_step, other in sorted(_numbered(path.parent)) if other_step > step]
 
 
 def _numbered(folder: Path) -> list[tuple[int, Path]]:
-    found = ((_NAME.fullmatch(path.name), path) for path in folder.glob("step-*.pt"))
+    found = ((_NAME.fullmatch(path.name), path) for path in folder.glob("step-*.pt")) if folder.is_dir() else ()
     return [(int(match[1]), path) for match, path in found if match]
 
 
-def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Reads a checkpoint of ours; nothing in it is executed.
+def find(path: Path) -> Path:
+    """A checkpoint itself, or the newest one of a run's folder.
 
     Raises:
-        CheckpointError: missing, broken, or not ours.
+        CheckpointError: there is none.
     """
-    path = Path(path)
     if path.is_dir():
         inside = newest(path) or newest(path / "checkpoints")
         if inside is None:
             raise CheckpointError(f"resume={path}: no checkpoint (step-*.pt) in this folder or its checkpoints/")
-        path = inside
+        return inside
     if not path.is_file():
         raise CheckpointError(f"resume={path}: there is no such file; give a step-*.pt or the folder of a run")
+    return path
+
+
+def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Reads a checkpoint of ours, see `find`; nothing in it is executed.
+
+    Raises:
+        CheckpointError: missing, broken, or not ours.
+    """
+    path = find(Path(path))
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
         # Whatever a broken zip file, a foreign pickle or an old format raises: it is the file that cannot be used.
         raise CheckpointError(
-            f"{path} cannot be read as a checkpoint ({type(error).__name__}: {str(error).splitlines()[0][:160]}); "
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}: {_first_line(error)}); "
             "it may be cut off or come from elsewhere. Give an earlier step-*.pt; for published weights see "
             "scripts/convert_checkpoint.py"
         ) from error
@@ -82,6 +127,10 @@ def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
             "folder use init_from=, for published weights first scripts/convert_checkpoint.py"
         )
     return state
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no reason given"])[0][:160]
 
 
 def load_weights(model: nn.Module, weights: dict[str, torch.Tensor], origin: str) -> None:
@@ -104,5 +153,7 @@ def load_weights(model: nn.Module, weights: dict[str, torch.Tensor], origin: str
             for what, keys in (("missing", missing), ("unexpected", unexpected), ("other shape", shapes))
             if keys
         )
-        raise CheckpointError(f"{origin} does not fit the model ({report}); set model= and its keys as they were")
+        raise CheckpointError(
+            f"{origin} does not fit the model ({report}); set model= and its keys as they were, or choose another output_dir"
+        )
     model.load_state_dict(weights)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 
-from muskie.errors import ConfigError
+from muskie.errors import ConfigError, MuskieError
 
 T = TypeVar("T")
 
@@ -44,13 +44,27 @@ class Ranks:
             values /= self.world
         return values
 
-    def share(self, value: T) -> T:
-        """The first rank's value, on all ranks."""
+    def gather(self, value: T) -> list[T]:
+        """The values of all ranks, on all ranks."""
         if self.world == 1:
-            return value
-        box = [value]
-        dist.broadcast_object_list(box, group=_control_group())
-        return box[0]
+            return [value]
+        values: list[Any] = [None] * self.world
+        dist.all_gather_object(values, value, group=_control_group())
+        return values
+
+    def first(self, action: Callable[[], T]) -> T:
+        """Runs on the first rank alone; all get its result, or all raise its error, so that none waits for ever."""
+        outcome: list[Any] = [None, None]
+        if self.main:
+            try:
+                outcome[0] = action()
+            except MuskieError as error:
+                outcome[1] = error
+        if self.world > 1:
+            dist.broadcast_object_list(outcome, group=_control_group())
+        if outcome[1] is not None:
+            raise outcome[1]
+        return outcome[0]
 
     def barrier(self) -> None:
         """Waits for all ranks."""
@@ -67,31 +81,31 @@ def _control_group() -> dist.ProcessGroup:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device by name; `"auto"`: a GPU if there is one, then Apple's, else the CPU.
+    """The device by name; `"auto"`: a GPU if there is one, then Apple's (for one process), else the CPU.
 
     Raises:
-        ConfigError: a device that is not there.
+        ConfigError: a device that is not there, or that several processes cannot share.
     """
-    local = int(os.environ.get("LOCAL_RANK", "0"))
+    local, world = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    mps = torch.backends.mps.is_available() and world == 1  # gloo does not know it
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise ConfigError(f"trainer.device={name!r} is no device; allowed: auto, cpu, cuda, cuda:0, mps") from error
-    available = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available() and (device.index or local) < torch.cuda.device_count(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if not available.get(device.type, False):
-        there = [kind for kind, present in available.items() if present]
-        raise ConfigError(
-            f"trainer.device={name!r} is not there (process {local} of this machine; CUDA devices: "
-            f"{torch.cuda.device_count()}); available: auto, {', '.join(there)}"
-        )
+    if device.type == "cuda" and device.index is not None and world > 1:
+        raise ConfigError(f"trainer.device={name!r} would put {world} processes on one GPU; give cuda, one each, or auto")
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", local)
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    there = {"cpu": True, "cuda": (device.index or 0) < count, "mps": mps}
+    if not there.get(device.type, False):
+        others = ["auto", "cpu", *(f"cuda:{i}" for i in range(count)), *(["mps"] if mps else [])]
+        raise ConfigError(
+            f"trainer.device={name!r} is not there for process {local} of {world}: this machine has {count} CUDA devices; "
+            f"available: {', '.join(others)}"
+        )
     return device
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from muskie.errors import ConfigError
 from muskie.schedule import warmup_cosine
@@ -37,16 +40,21 @@ class OptimConfig:
     clip: float = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("base_lr", "min_lr", "weight_decay", "clip"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"optim.{name}={getattr(self, name)}: expected 0 or more")
-        if self.lr is not None and self.lr <= 0:
-            raise ConfigError(f"optim.lr={self.lr}: expected more than 0, or null for base_lr · batch / 256")
-        if not 0 <= self.warmup < 1:
-            raise ConfigError(f"optim.warmup={self.warmup}: expected a share of the run in [0, 1)")
-        for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"optim.{name}={getattr(self, name)}: expected [0, 1)")
+        # Written so that NaN is refused as well.
+        rules = {
+            "lr": (self.lr is None or 0 < self.lr < math.inf, "more than 0, or null for base_lr · batch / 256"),
+            "base_lr": (0 < self.base_lr < math.inf, "more than 0"),
+            "min_lr": (0 <= self.min_lr < math.inf, "0 or more"),
+            "warmup": (0 <= self.warmup < 1, "a share of the run in [0, 1)"),
+            "warmup_epochs": (self.warmup_epochs is None or 0 <= self.warmup_epochs < math.inf, "0 or more, or null"),
+            "weight_decay": (0 <= self.weight_decay < math.inf, "0 or more"),
+            "beta1": (0 <= self.beta1 < 1, "[0, 1)"),
+            "beta2": (0 <= self.beta2 < 1, "[0, 1)"),
+            "clip": (0 <= self.clip < math.inf, "0 or more; 0: unclipped"),
+        }
+        problems = [f"optim.{n}={getattr(self, n)}: expected {what}" for n, (good, what) in rules.items() if not good]
+        if problems:
+            raise ConfigError("\n".join(problems))
 
     def peak(self, global_batch: int) -> float:
         """The peak learning rate for a number of scenes per optimiser step."""
@@ -60,7 +68,7 @@ class OptimConfig:
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
     """AdamW over all parameters in two groups, with and without weight decay."""
-    decayed = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear | nn.Conv2d)}
+    decayed = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear | _ConvNd)}
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if id(p) in decayed], "weight_decay": config.weight_decay},
@@ -68,3 +76,11 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
     ]
     # Fused: one kernel for all tensors, and able to skip a step on the device without asking the host.
     return torch.optim.AdamW(groups, lr=config.lr or config.base_lr, betas=(config.beta1, config.beta2), fused=True)
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Takes the moments of a saved state; decay and betas stay those of now, so that a changed setting has its effect."""
+    settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, own in zip(optimizer.param_groups, settings, strict=True):
+        group.update(own)

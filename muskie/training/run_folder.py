@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
 
 from muskie.errors import CheckpointError, ConfigError
 from muskie.training import checkpoint
 
 OUTPUTS = Path("outputs")
+
+OF_THE_COMMAND = ("output_dir", "log_dir", "resume", "init_from")
+"""Keys that say where a run lies and what it starts from, and not how it trains."""
 
 
 @dataclass(frozen=True)
@@ -17,65 +24,115 @@ class Start:
     """What a run starts from.
 
     Attributes:
-        folder: of the run.
+        folder: of the run; None: a new one, see `make_folder`.
         checkpoint: to continue from, or None.
         reason: a line for people.
     """
 
-    folder: Path
+    folder: Path | None
     checkpoint: Path | None
     reason: str
 
 
-def choose_start(output_dir: str | None, resume: str | None, init_from: str | None, name: str) -> Start:
+def choose_start(output_dir: str | None, resume: str | None, init_from: str | None) -> Start:
     """Where a run writes and what it starts from: its own folder, then `resume`, then `init_from`, then nothing.
 
     Args:
-        output_dir: the run's folder; None: a new one, `outputs/<name>-<time>`.
+        output_dir: the run's folder; None: a new one.
         resume: None; a checkpoint or a run's folder; or `"auto"`: the newest complete checkpoint of `output_dir`, or,
             without `output_dir`, of the runs in `outputs/`, whose folder then is the run's.
-        init_from: a model folder or hub name to take weights from.
-        name: of the run.
+        init_from: a model folder, checkpoint or hub name to take weights from.
 
     Raises:
         CheckpointError: `resume` names nothing that can be continued.
     """
     folder = Path(output_dir).expanduser() if output_dir else None
+    named = None if resume in (None, "", "auto") else Path(str(resume)).expanduser()
     if folder is None and resume == "auto":
         folder = _newest_run()
         if folder is None:
             raise CheckpointError(f"resume=auto: no run with a checkpoint in {OUTPUTS}/; give output_dir= or resume=PATH")
     own = checkpoint.newest(folder / "checkpoints") if folder else None
-    folder = folder or OUTPUTS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     if own is not None:
-        return Start(folder, own, f"continues {own}")
-    if resume not in (None, "", "auto"):
-        path = Path(str(resume)).expanduser()
-        return Start(folder, path, f"continues {path} (resume=) in {folder}")
+        cut = checkpoint.passed_over(own)
+        notes = [f"{', '.join(cut)} is cut off"] if cut else []
+        notes += [f"resume={resume} is not used: a run's own folder comes first"] if named else []
+        return Start(folder, own, f"continues from {own}" + (f" ({'; '.join(notes)})" if notes else ""))
+    if named is not None:
+        path = checkpoint.find(named)
+        return Start(folder, path, f"continues from {path} (resume=)")
     if init_from:
-        return Start(folder, None, f"new run in {folder}, weights of {init_from} (init_from=)")
-    return Start(folder, None, f"new run in {folder}, from scratch")
+        return Start(folder, None, f"starts with the weights of {init_from} (init_from=)")
+    return Start(folder, None, "starts from scratch")
 
 
 def _newest_run() -> Path | None:
-    found = [
-        (newest.stat().st_mtime, run)
-        for run in OUTPUTS.glob("*")
-        if (newest := checkpoint.newest(run / "checkpoints")) is not None
-    ]
+    found = []
+    for run in OUTPUTS.glob("*"):
+        try:
+            path = checkpoint.newest(run / "checkpoints")
+        except CheckpointError:  # of a run that nobody asked for
+            continue
+        if path is not None:
+            found.append((path.stat().st_mtime, run))
     return max(found)[1] if found else None
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path | None, name: str) -> Path:
     """Makes the run's folder.
+
+    Args:
+        folder: where; None: `outputs/<name>-<time>`, with a number behind it where that is taken.
+        name: of the run.
 
     Raises:
         ConfigError: it cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".writable"
-        probe.write_text("")
-        probe.unlink()
+        if folder is None:
+            folder = _make_new(OUTPUTS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+        check_writable(folder)
     except OSError as error:
-        raise ConfigError(f"output_dir={str(folder)!r} cannot be written ({error.strerror}); give another one") from error
+        raise ConfigError(
+            f"output_dir={str(folder or OUTPUTS)!r} cannot be written ({error.strerror}); give another one"
+        ) from error
+    return folder
+
+
+def check_writable(folder: Path) -> None:
+    """Makes a folder, if missing, and writes to it. Raises `OSError` if it cannot."""
+    folder.mkdir(parents=True, exist_ok=True)
+    probe = folder / ".writable"
+    probe.write_text("")
+    probe.unlink()
+
+
+def _make_new(path: Path) -> Path:
+    number, folder = 1, path
+    while True:
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:  # another run began in the same second
+            number += 1
+            folder = path.with_name(f"{path.name}-{number}")
+
+
+def changes(before: str, now: str) -> list[str]:
+    """What differs between two configurations in YAML, as `"trainer.steps 500 -> 1000"`; keys of the command left out."""
+    old, new = (dict(_leaves(OmegaConf.to_container(OmegaConf.create(text)))) for text in (before, now))
+    keys = [key for key in {**old, **new} if key not in OF_THE_COMMAND]
+    absent = "(not given)"
+    return [
+        f"{key} {old.get(key, absent)} -> {new.get(key, absent)}"
+        for key in keys
+        if old.get(key, absent) != new.get(key, absent)
+    ]
+
+
+def _leaves(node: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,7 +1,8 @@
-"""SIGTERM and SIGINT ask a run to save and leave; a second SIGINT ends it at once."""
+"""SIGTERM and SIGINT ask a run to save and leave, which counts as success; a second SIGINT ends it at once."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType
@@ -29,4 +30,7 @@ class StopSignal:
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self.received = signal.Signals(number).name
+        if self.received is None:
+            self.received = signal.Signals(number).name
+            # Not print: the signal may have come in the middle of one.
+            os.write(2, f"\n{self.received}: saving after this step (Ctrl-C once more ends at once)\n".encode())

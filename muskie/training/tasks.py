@@ -68,8 +68,7 @@ class MaskedViewTask:
         plan = self.plan
         views = plan.views_in(step, group)
         order = torch.from_numpy(plan.permutations(step, group, loaded.samples))  # [B, views]
-        images = loaded.images.gather(1, order[:, :, None, None, None].expand(loaded.images.shape))
-        images = images.unflatten(1, (-1, views)).flatten(0, 1)  # [B·views/V, V, 3, H, W]
+        images = _deal(loaded.images, order, views)
         choice = self.masks.choose(stream(plan.seed, "mask kind", step, group), views)
         parts = plan.views // views
         rngs = [stream(plan.seed, "mask", step, group, s, part) for s in loaded.samples for part in range(parts)]
@@ -98,6 +97,18 @@ class MaskedViewTask:
         pixels, confidence = self.model.reconstruct(images.to(device), mask.to(device))
         self.model.train(was_training)
         return {"masked_views": masked_view_panel(images[0], mask[0], pixels[0].cpu(), confidence[0].cpu())}
+
+
+def _deal(images: Tensor, order: Tensor, views: int) -> Tensor:
+    """Permutes the views of scenes [B, N, 3, H, W] by order int64 [B, N] and deals them -> [B·N/V, V, 3, H, W].
+
+    Page-locked images stay so: from other memory a GPU cannot fetch them without keeping the host waiting.
+    """
+    scenes, count = order.shape
+    rows = (torch.arange(scenes)[:, None] * count + order).flatten()
+    dealt = torch.empty((scenes * count, *images.shape[2:]), dtype=images.dtype, pin_memory=images.is_pinned())
+    torch.index_select(images.flatten(0, 1), 0, rows, out=dealt)
+    return dealt.unflatten(0, (-1, views))
 
 
 def gain_predictor(model: MaskedViewModel, device: torch.device) -> Any:

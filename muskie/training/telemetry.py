@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,16 +26,15 @@ class Telemetry:
 
     def __init__(self, folder: Path | None, steps: int, start: int = 0, tensorboard: Path | None = None) -> None:
         self.folder = folder
-        self._terminal = sys.stderr.isatty()
+        self._steps = steps
         self._bar: tqdm | None = None
         if folder is None:
             return
         self._metrics = folder / "metrics.jsonl"
         self._drop_lines_after(start)
         self._writer = SummaryWriter(str(tensorboard or folder / "tensorboard"), purge_step=start + 1)
-        if self._terminal:
+        if sys.stderr.isatty():
             self._bar = tqdm(total=steps, initial=start, unit="step", dynamic_ncols=True, smoothing=0.05)
-        self._steps = steps
 
     def _drop_lines_after(self, start: int) -> None:
         if not self._metrics.exists():
@@ -46,19 +46,26 @@ class Telemetry:
                     kept.append(line + "\n")
             except (ValueError, KeyError, TypeError):
                 continue  # the last line of a killed run may be cut off
-        self._metrics.write_text("".join(kept))
+        # Beside, then renamed: a run killed here has lost nothing.
+        beside = self._metrics.with_suffix(".part")
+        beside.write_text("".join(kept))
+        beside.replace(self._metrics)
 
     def say(self, message: str) -> None:
         """A line for people."""
-        if self.folder is not None:
-            tqdm.write(message, file=sys.stderr) if self._bar is not None else print(message, file=sys.stderr, flush=True)
+        if self._bar is not None:
+            self._bar.write(message, file=sys.stderr)
+        elif self.folder is not None:
+            print(message, file=sys.stderr, flush=True)
 
     def scalars(self, step: int, values: Mapping[str, float], show: bool = False) -> None:
         """Records scalars of step `step`; `show` also prints a line where there is no progress bar."""
         if self.folder is None:
             return
+        # JSON knows no NaN and no infinity: they become null.
+        rounded = {key: float(f"{value:.7g}") if math.isfinite(value) else None for key, value in values.items()}
         with self._metrics.open("a") as file:
-            file.write(json.dumps({"step": step, **{k: float(f"{v:.7g}") for k, v in values.items()}}) + "\n")
+            file.write(json.dumps({"step": step, **rounded}, allow_nan=False) + "\n")
         for key, value in values.items():
             self._writer.add_scalar(key, value, step)
         if show and self._bar is None:

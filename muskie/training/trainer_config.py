@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 
-from muskie.errors import ConfigError
+from muskie.errors import ConfigError, nearest
 
 PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -17,7 +18,8 @@ class TrainerConfig:
 
     Attributes:
         steps: optimiser steps; None: from `epochs` and `epoch_size`.
-        epochs, epoch_size: passes of `epoch_size` scenes each, over all ranks.
+        epochs: passes of `epoch_size` loaded scenes each, over all ranks; None: 1. `steps` goes before.
+        epoch_size: scenes.
         batch_size: scenes that a rank loads for one micro-batch, at each size.
         accumulate: micro-batches of an optimiser step.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
@@ -32,7 +34,7 @@ class TrainerConfig:
     """
 
     steps: int | None = None
-    epochs: float = 1.0
+    epochs: float | None = None
     epoch_size: int = 100_000
     batch_size: int = 8
     accumulate: int = 1
@@ -49,16 +51,18 @@ class TrainerConfig:
     keep_every: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "accumulate", "log_every", "epoch_size"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"trainer.{name}={getattr(self, name)}: expected at least 1")
-        for name in ("workers", "cache_mb", "eval_every", "save_every", "picture_every", "keep_every"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"trainer.{name}={getattr(self, name)}: expected 0 or more")
-        if (self.steps is not None and self.steps < 1) or self.epochs <= 0:
-            raise ConfigError(f"trainer.steps={self.steps}, trainer.epochs={self.epochs}: expected more than 0")
+        least = dict.fromkeys(("batch_size", "accumulate", "log_every", "epoch_size"), 1)
+        least |= dict.fromkeys(("workers", "cache_mb", "eval_every", "save_every", "picture_every", "keep_every"), 0)
+        problems = [
+            f"trainer.{n}={getattr(self, n)}: expected at least {k}" for n, k in least.items() if getattr(self, n) < k
+        ]
+        for name, value in (("steps", self.steps), ("epochs", self.epochs)):
+            if value is not None and not 0 < value < math.inf:
+                problems.append(f"trainer.{name}={value}: expected more than 0")
         if self.precision not in ("auto", *PRECISIONS):
-            raise ConfigError(f"trainer.precision={self.precision!r}: expected auto, {', '.join(PRECISIONS)}")
+            problems.append(f"trainer.precision={self.precision!r}{nearest(self.precision, ('auto', *PRECISIONS))}")
+        if problems:
+            raise ConfigError("\n".join(problems))
 
     def steps_per_epoch(self, world: int, reuse: int) -> int:
         """Optimiser steps in which `epoch_size` scenes are loaded once."""
@@ -66,7 +70,10 @@ class TrainerConfig:
 
     def total_steps(self, world: int, reuse: int) -> int:
         """Optimiser steps of the run."""
-        return self.steps if self.steps is not None else round(self.epochs * self.steps_per_epoch(world, reuse))
+        if self.steps is not None:
+            return self.steps
+        epochs = 1.0 if self.epochs is None else self.epochs
+        return max(round(epochs * self.steps_per_epoch(world, reuse)), 1)
 
     def autocast_dtype(self, device: torch.device) -> torch.dtype | None:
         """The type that matrix products run in, or None: float32."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -18,56 +17,60 @@ class Window:
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self.sample: Any = None
         self.unreadable: list[str] = []
-        self.skipped = 0
+        self._unreadable_before = 0
         self.reset()
 
     def reset(self) -> None:
-        self.skipped += len(self.unreadable)
+        """Begins anew; only the number of unreadable images goes on."""
+        self._unreadable_before += len(self.unreadable)
         self.unreadable = []
-        self.sums: dict[str, Tensor] = {}
-        self.counts: dict[str, int] = {}
-        self.images, self.waited, self.started, self.rate = 0, 0.0, time.perf_counter(), 0.0
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._images, self._waited, self._aside = 0, 0.0, 0.0
+        self._started = time.perf_counter()
 
-    def waiting(self) -> AbstractContextManager:
-        return Stopwatch(self)
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around waiting for data."""
+        begun = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - begun
 
-    def add(self, loss: Tensor, scalars: Mapping[str, Tensor], images: int) -> None:
-        self.images += images
-        for key, value in {"loss": loss, **scalars}.items():
-            self.sums[key] = self.sums.get(key, 0) + value
-            self.counts[key] = self.counts.get(key, 0) + 1
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Around what is no training: evaluation, pictures, checkpoints. Rates leave its time out."""
+        begun = time.perf_counter()
+        yield
+        self._aside += time.perf_counter() - begun
 
-    def add_norm(self, norm: Tensor, rate: float) -> None:
-        self.rate = rate
-        self.sums["grad_norm"] = self.sums.get("grad_norm", 0) + norm
-        self.counts["grad_norm"] = self.counts.get("grad_norm", 0) + 1
+    def add(self, values: Mapping[str, Tensor], images: int = 0) -> None:
+        """Scalars on the device, and how many images they stand for."""
+        self._images += images
+        for key, value in values.items():
+            self._sums[key] = self._sums.get(key, 0) + value.detach()
+            self._counts[key] = self._counts.get(key, 0) + 1
 
-    def read(self, ranks: Ranks) -> dict[str, float]:
-        """All means over steps and ranks, by one transfer from the device."""
-        if not self.sums:
+    def read(self, ranks: Ranks, rate: float) -> dict[str, float]:
+        """All means over steps and ranks, by one transfer from the device; empty before the first step.
+
+        Args:
+            ranks: all of them read at once.
+            rate: the learning rate of the last step.
+        """
+        if not self._sums:
             return {}
-        means = torch.stack([self.sums[k].float() / self.counts[k] for k in self.sums])
-        values = dict(zip(self.sums, ranks.mean(means).tolist(), strict=True))
-        elapsed = time.perf_counter() - self.started
+        means = [self._sums[key].float() / self._counts[key] for key in self._sums]
+        elapsed = max(time.perf_counter() - self._started - self._aside, 1e-9)
+        host = torch.tensor([self._waited / elapsed, self._unreadable_before + len(self.unreadable)])
+        joined = ranks.mean(torch.cat([torch.stack(means), host.to(self.device, non_blocking=True)])).tolist()
+        values = dict(zip(self._sums, joined, strict=False))
         values |= {
-            "lr": self.rate,
-            "images_per_s": self.images * ranks.world / elapsed,
-            "data_wait": self.waited / elapsed,
+            "lr": rate,
+            "images_per_s": self._images * ranks.world / elapsed,
+            "data_wait": joined[-2],
+            "unreadable_images": round(joined[-1] * ranks.world),
         }
-        values["unreadable_images"] = self.skipped + len(self.unreadable)
         if self.device.type == "cuda":
             values["peak_memory_gib"] = torch.cuda.max_memory_allocated(self.device) / 2**30
         return values
-
-
-class Stopwatch:
-    def __init__(self, window: Window) -> None:
-        self.window = window
-
-    def __enter__(self) -> None:
-        self.begun = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self.window.waited += time.perf_counter() - self.begun

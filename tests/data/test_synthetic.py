@@ -107,3 +107,12 @@ def test_foreign_scenes_and_frames_are_refused() -> None:
         source.read(SyntheticRooms().scene(5), "000000")
     with pytest.raises(DataError, match="000004"):
         source.read(source.scene(0), "000004")
+
+
+def test_without_a_size_pictures_are_as_large_as_asked_for() -> None:
+    source = SyntheticRooms(scenes=2, frames=2)
+    scene = source.scene(0)
+    assert source.read(scene, scene.frames[0]).image.size == (96, 96)
+    assert source.read(scene, scene.frames[0], at_least=130).image.size == (130, 130)
+    large = source.read(scene, scene.frames[0], at_least=130, geometry=True)
+    assert large.depth is not None and large.depth.shape == (130, 130) == large.image.size

@@ -33,7 +33,7 @@ class ImageFolders(SceneSource):
     """Scenes are folders of images, in the natural order of the file names.
 
     Every folder below `root` that directly holds images is a scene, named by its path below `root`; images directly in
-    `root` are the scene `"."`. Hidden files and folders are left out.
+    `root` are the scene `"."`. Hidden files and folders are left out; links are followed, to each folder once.
 
     Args:
         root: the folder.
@@ -48,7 +48,13 @@ class ImageFolders(SceneSource):
         self.root = existing_folder(root, expected)
         self.name = name
         self._scenes: list[Scene] = []
+        seen: set[Path] = set()
         for folder, folders, files in os.walk(self.root, followlinks=True):
+            real = Path(folder).resolve()
+            if real in seen:  # linked twice, or into itself
+                folders.clear()
+                continue
+            seen.add(real)
             folders[:] = sorted((f for f in folders if not f.startswith(".")), key=natural_key)
             images = [f for f in files if Path(f).suffix.lower() in IMAGE_SUFFIXES and not f.startswith(".")]
             if images:

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from muskie.data.images import open_image
+from muskie.data.images import IMAGE_SUFFIXES, open_image
 from muskie.data.scene import Camera, Frame, Scene, SceneSource
 from muskie.data.sources.folder import existing_folder, natural_key
 from muskie.errors import DataError
 
-DEFAULT_INTRINSICS = np.array([[585.0, 0.0, 320.0], [0.0, 585.0, 240.0], [0.0, 0.0, 1.0]])
+DEPTH_INTRINSICS = np.array([[585.0, 0.0, 320.0], [0.0, 585.0, 240.0], [0.0, 0.0, 1.0]])
+COLOUR_INTRINSICS = np.array([[525.0, 0.0, 320.0], [0.0, 525.0, 240.0], [0.0, 0.0, 1.0]])
 UNKNOWN_DEPTH = 65535
 
 
@@ -20,22 +21,23 @@ class SevenScenes(SceneSource):
     """Sequences of 7-Scenes; a sequence is a scene, for frames of different sequences are not neighbours.
 
     Layout: `<root>/<room>/seq-01/frame-000000.{color.png|color.jpg, depth.png, pose.txt}`; `root` may also be one room.
-    Depth is in millimetres, 65535 = unknown; `depth.proj.png`, registered to the colour camera, is taken where it lies
-    beside. Poses are camera-to-world in metres. Intrinsics come from `camera-intrinsics.txt` in the room or in `root`,
-    else from the data set's page (f = 585, centre 320, 240, for 640x480).
+    Depth is in millimetres, 65535 = unknown. `depth.proj.png`, registered to the colour camera, is taken where it lies
+    beside; `depth.png` is as the sensor measured it, not registered, and the camera of the frame then is the depth's.
+    Poses are camera-to-world in metres. Intrinsics come from `camera-intrinsics.txt` in the room or in `root`, else they
+    are those of the Kinect, for 640x480: centre 320, 240; f = 585 of the depth camera, 525 with registered depth.
 
     Args:
         root: the folder.
         rooms: which rooms; None: all.
 
     Raises:
-        DataError: `root` or a room is missing, or no sequence is found.
+        DataError: `root` or a room is missing, no sequence is found, or a file of intrinsics is broken.
     """
 
     name = "sevenscenes"
 
     def __init__(self, root: str | Path, rooms: list[str] | None = None) -> None:
-        self.root = existing_folder(root, "7-Scenes rooms (<room>/seq-01/frame-000000.color.png)")
+        self.root = existing_folder(root, "7-Scenes rooms (<room>/seq-01/frame-000000.color.png)").resolve()
         single = any(self.root.glob("seq-*/frame-*.color.*"))
         self._base = self.root.parent if single else self.root
         found = [self.root] if single else [p for p in self.root.iterdir() if any(p.glob("seq-*/frame-*.color.*"))]
@@ -45,25 +47,26 @@ class SevenScenes(SceneSource):
             what = f"room {missing[0]!r}" if missing else "no <room>/seq-*/frame-*.color.png or .jpg"
             raise DataError(f"data.root={str(root)!r}: {what} found there; rooms: {', '.join(by_name) or 'none'}")
         self._scenes: list[Scene] = []
-        self._intrinsics: dict[str, np.ndarray] = {}
+        self._intrinsics: dict[str, np.ndarray | None] = {}
         for room in (by_name[name] for name in (rooms or by_name)):
             intrinsics = self._read_intrinsics(room)
             for sequence in sorted(room.glob("seq-*"), key=lambda p: natural_key(p.name)):
-                frames = sorted((p.name for p in sequence.glob("frame-*.color.*")), key=natural_key)
+                files = sorted(p.name for p in sequence.glob("frame-*.color.*") if p.suffix.lower() in IMAGE_SUFFIXES)
+                frames = {name.split(".")[0]: name for name in files}  # one of a frame stored both as .jpg and as .png
                 if frames:
-                    scene = Scene(f"{room.name}/{sequence.name}", frames)
+                    scene = Scene(f"{room.name}/{sequence.name}", sorted(frames.values(), key=natural_key))
                     self._scenes.append(scene)
                     self._intrinsics[scene.name] = intrinsics
 
-    def _read_intrinsics(self, room: Path) -> np.ndarray:
+    def _read_intrinsics(self, room: Path) -> np.ndarray | None:
         for folder in (room, self.root):
             file = folder / "camera-intrinsics.txt"
             if file.is_file():
-                matrix = np.loadtxt(file)
-                if matrix.shape != (3, 3):
-                    raise DataError(f"{file}: expected a 3x3 matrix, found shape {matrix.shape}")
+                matrix = _read_matrix(file)
+                if matrix is None or matrix.shape != (3, 3):
+                    raise DataError(f"{file}: expected a finite 3x3 matrix of intrinsics")
                 return matrix
-        return DEFAULT_INTRINSICS
+        return None
 
     def __len__(self) -> int:
         return len(self._scenes)
@@ -77,24 +80,39 @@ class SevenScenes(SceneSource):
             return Frame(open_image(folder / frame, at_least))
         image = open_image(folder / frame)
         stem = frame.split(".")[0]
-        return Frame(image, self._read_depth(folder, stem, image.size), self._read_camera(folder, stem, scene, image))
+        depth, registered = self._read_depth(folder, stem, image.size)
+        intrinsics = self._intrinsics[scene.name]
+        if intrinsics is None:
+            intrinsics = COLOUR_INTRINSICS if registered else DEPTH_INTRINSICS
+        scale = np.array([[image.width / 640], [image.height / 480], [1.0]])
+        cam2world = self._read_pose(folder / f"{stem}.pose.txt")
+        return Frame(image, depth, None if cam2world is None else Camera(intrinsics * scale, cam2world))
 
     @staticmethod
-    def _read_depth(folder: Path, stem: str, size: tuple[int, int]) -> np.ndarray | None:
-        for suffix in ("depth.proj.png", "depth.png"):
+    def _read_depth(folder: Path, stem: str, size: tuple[int, int]) -> tuple[np.ndarray | None, bool]:
+        """Depth in metres, and whether it is registered to the colour camera."""
+        for suffix, registered in (("depth.proj.png", True), ("depth.png", False)):
             file = folder / f"{stem}.{suffix}"
             if file.is_file():
                 with Image.open(file) as image:
                     millimetres = np.asarray(image.resize(size, Image.Resampling.NEAREST)).astype(np.float32)
-                return np.where(millimetres == UNKNOWN_DEPTH, 0, millimetres / 1000).astype(np.float32)
-        return None
+                return np.where(millimetres == UNKNOWN_DEPTH, 0, millimetres / 1000).astype(np.float32), registered
+        return None, False
 
-    def _read_camera(self, folder: Path, stem: str, scene: Scene, image: Image.Image) -> Camera | None:
-        file = folder / f"{stem}.pose.txt"
+    @staticmethod
+    def _read_pose(file: Path) -> np.ndarray | None:
         if not file.is_file():
             return None
-        cam2world = np.loadtxt(file)
-        if cam2world.shape != (4, 4) or not np.isfinite(cam2world).all():
+        cam2world = _read_matrix(file)
+        if cam2world is None or cam2world.shape != (4, 4):
             raise OSError(f"{file}: expected a finite 4x4 camera-to-world matrix")
-        scale = np.array([[image.width / 640], [image.height / 480], [1.0]])
-        return Camera(self._intrinsics[scene.name] * scale, cam2world)
+        return cam2world
+
+
+def _read_matrix(file: Path) -> np.ndarray | None:
+    """Numbers in rows; None if there is anything else."""
+    try:
+        matrix = np.loadtxt(file, ndmin=2)
+    except ValueError:
+        return None
+    return matrix if np.isfinite(matrix).all() else None

@@ -20,6 +20,9 @@ FIELD_OF_VIEW = (60.0, 70.0)
 SMALLEST = 8
 """Least side of a picture, in pixels."""
 
+DEFAULT_SIZE = 96
+"""Side of a picture in pixels where nothing is asked for."""
+
 
 class SyntheticRooms(SceneSource):
     """Walks of a hand-held camera through randomly furnished and textured rooms, rendered when they are read.
@@ -30,7 +33,8 @@ class SyntheticRooms(SceneSource):
     Args:
         scenes: how many scenes there are, >= 1. They cost nothing until they are read.
         frames: frames of each, >= 1.
-        image_size: height and width in pixels, or one number for both; >= 8.
+        image_size: height and width in pixels, or one number for both; >= 8. None: square, as large as the reader asks
+            for, so that no size is enlarged; 96 where it asks for nothing.
         seed: another seed gives other rooms, >= 0.
 
     Raises:
@@ -38,17 +42,18 @@ class SyntheticRooms(SceneSource):
     """
 
     name = "synthetic"
+    uniform_length = True
 
     def __init__(
         self,
         scenes: int = 1_000_000,
         frames: int = 64,
-        image_size: int | Sequence[int] = 96,
+        image_size: int | Sequence[int] | None = None,
         seed: int = 0,
     ) -> None:
         self.scenes = _whole("scenes", scenes, least=1)
         self.seed = _whole("seed", seed, least=0)
-        self.image_size = _size(image_size)
+        self.image_size = None if image_size is None else _size(image_size)
         self.frames = _whole("frames", frames, least=1)
         self._names = tuple(f"{number:06d}" for number in range(self.frames))
 
@@ -63,17 +68,18 @@ class SyntheticRooms(SceneSource):
     def read(self, scene: Scene, frame: str, *, at_least: int | None = None, geometry: bool = False) -> Frame:
         index, number = self._address(scene, frame)
         world = _world(self.seed, index, self.frames)
-        height, width = self.image_size
+        full_height, full_width = self.image_size or _size(DEFAULT_SIZE if at_least is None else max(at_least, SMALLEST))
+        height, width = full_height, full_width
         shorter = min(height, width)
         if at_least is not None and at_least < shorter and not geometry:
             # Rendered smaller, not shrunk: time goes with the number of pixels.
             shrink = max(at_least, SMALLEST) / shorter
             height, width = round(height * shrink), round(width * shrink)
-        focal = 0.5 * self.image_size[0] / np.tan(0.5 * world.field_of_view)
+        focal = 0.5 * full_height / np.tan(0.5 * world.field_of_view)
         intrinsics = np.array(
             [
-                [focal * width / self.image_size[1], 0.0, width / 2],
-                [0.0, focal * height / self.image_size[0], height / 2],
+                [focal * width / full_width, 0.0, width / 2],
+                [0.0, focal * height / full_height, height / 2],
                 [0.0, 0.0, 1.0],
             ]
         )

@@ -1,0 +1,185 @@
+"""The command line before Hydra sees it: unknown keys and choices are errors in words, known ones are spelled as it needs.
+
+Hydra itself takes `key=value` only for keys that a YAML file mentions. Here every argument of a section's class is known
+(`trainer.accumulate=2`), and a section may be given another class (`objective._target_=my_package.MyObjective`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from muskie.config import Schema, resolve_target, schema
+from muskie.errors import ConfigError, nearest
+
+FLAGS_WITH_VALUE = {
+    "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
+    "--experimental-rerun", "--info", "-i",
+}  # fmt: skip
+"""Hydra's own."""
+
+_MISSING = object()
+
+
+def read_overrides(
+    arguments: Sequence[str], config_dir: Path, config_name: str, sections: Mapping[str, Schema]
+) -> list[str]:
+    """Checks Hydra overrides, and spells them so that Hydra takes them.
+
+    Args:
+        arguments: as typed, e.g. `["model=muskie_base", "trainer.steps=100"]`; flags such as `--cfg job` pass through.
+        config_dir: of the YAML files.
+        config_name: the root file, without suffix.
+        sections: section -> its arguments, as from `schema`; a section missing here is open.
+
+    Raises:
+        ConfigError: all unknown keys and groups, each with the nearest valid one.
+    """
+    flags, typed = split_flags(arguments)
+    if any(flag in flags for flag in ("--config-path", "-cp", "--config-name", "-cn")):
+        return [*flags, *typed]  # not the configuration that is known here
+    try:
+        parsed = OverridesParser.create().parse_overrides(typed)
+    except HydraException as error:
+        raise ConfigError(f"cannot be read as key=value: {str(error).splitlines()[0]}") from error
+    folders = [config_dir, *_extra_folders(flags)]
+    groups = sorted({p.name for folder in folders for p in folder.iterdir() if p.is_dir()})
+    choices = [o for o in parsed if o.key_or_group in groups]
+    problems = [problem for o in choices for problem in _choice_problems(o, folders)]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    # Of a sweep over choices, the first stands for all: it is the names of the keys that are looked up here.
+    chosen = [f"{o.key_or_group}={_choices(o)[0]}" if o.is_sweep_override() else o.input_line for o in choices]
+    search = [f"hydra.searchpath=[{','.join(f'file://{f.resolve()}' for f in folders[1:])}]"] if folders[1:] else []
+    reading = _Reading(compose_config(config_dir, config_name, [*search, *chosen]), groups, sections)
+    others = [o for o in parsed if o not in choices and not _is_hydras(o)]
+    reading.take_targets(others)
+    spelled = [reading.spell(o) if o in others else o.input_line for o in parsed]
+    if reading.problems:
+        raise ConfigError("\n".join(reading.problems))
+    return [*flags, *spelled, *reading.dropped(others)]
+
+
+def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Hydra's flags with their values, and the overrides."""
+    flags: list[str] = []
+    overrides: list[str] = []
+    for word in arguments:
+        is_value = bool(flags) and flags[-1] in FLAGS_WITH_VALUE and "=" not in word and not word.startswith("~")
+        (flags if word.startswith("-") or is_value else overrides).append(word)
+    return flags, overrides
+
+
+def compose_config(config_dir: Path, config_name: str, overrides: Sequence[str]) -> DictConfig:
+    """The configuration, unchecked.
+
+    Raises:
+        ConfigError: Hydra cannot compose it.
+    """
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(config_dir.resolve()), version_base="1.3"):
+            return compose(config_name, overrides=list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(str(error)) from error
+
+
+def _extra_folders(flags: Sequence[str]) -> list[Path]:
+    folders = []
+    for number, flag in enumerate(flags):
+        name, _, value = flag.partition("=")
+        if name in ("--config-dir", "-cd"):
+            folder = Path(value or (flags[number + 1] if number + 1 < len(flags) else "")).expanduser()
+            if not folder.is_dir():
+                raise ConfigError(f"{name} {str(folder)!r} is not a folder; give one with YAML files in data/, model/, ...")
+            folders.append(folder)
+    return folders
+
+
+def _is_hydras(override: Override) -> bool:
+    return override.key_or_group.replace("/", ".").split(".")[0] == "hydra"
+
+
+def _choices(override: Override) -> list[str]:
+    if override.is_sweep_override():
+        return list(override.sweep_string_iterator())
+    value = override.value()
+    return [] if value is None else [str(v) for v in value] if isinstance(value, list) else [str(value)]
+
+
+def _choice_problems(override: Override, folders: Sequence[Path]) -> list[str]:
+    group = override.key_or_group
+    options = sorted({p.stem for folder in folders for p in (folder / group).glob("*.yaml")})
+    if override.is_delete():
+        return []
+    return [f"{group}={name} is unknown{nearest(name, options)}" for name in _choices(override) if name not in options]
+
+
+@dataclass
+class _Reading:
+    """What overrides are held against: the YAML files with the groups chosen, and the code's own arguments."""
+
+    config: DictConfig
+    groups: Sequence[str]
+    sections: Mapping[str, Schema]
+    problems: list[str] = field(default_factory=list)
+    targets: dict[str, Schema] = field(default_factory=dict)
+
+    def take_targets(self, overrides: Sequence[Override]) -> None:
+        """Sections that the command line gives a class of its own; its arguments count there."""
+        for override in overrides:
+            section, _, last = override.key_or_group.partition(".")
+            if last == "_target_" and not override.is_delete():
+                try:
+                    self.targets[section] = schema(resolve_target({"_target_": override.value()}, section))
+                except ConfigError as error:
+                    self.problems.append(str(error))
+
+    def spell(self, override: Override) -> str:
+        """The override as Hydra needs it: a key that the code alone knows is added."""
+        key, line = override.key_or_group, override.input_line
+        if OmegaConf.select(self.config, key, default=_MISSING) is not _MISSING:
+            return line
+        problem = self._problem(key)
+        if problem:
+            self.problems.append(problem)
+        return line if line.startswith(("+", "~")) else f"++{line}"
+
+    def dropped(self, overrides: Sequence[Override]) -> list[str]:
+        """A class named on the command line takes none of the keys that YAML files give to the one it replaces."""
+        typed = {override.key_or_group for override in overrides}
+        keys = [
+            (f"{section}.{key}", key in known or key == "_target_")
+            for section, known in self.targets.items()
+            for key in self.config.get(section) or {}
+        ]
+        return [f"~{key}" for key, wanted in keys if not wanted and key not in typed]
+
+    def _problem(self, key: str) -> str | None:
+        """Why a key that no YAML file mentions is wrong, or None if a section's code knows it."""
+        first, _, rest = key.partition(".")
+        roots = sorted({*map(str, self.config), *self.groups, *self.sections})
+        if first not in roots:
+            return f"{key} is unknown{nearest(first, roots)}"
+        known = self.targets.get(first, self.sections.get(first))
+        node = self.config.get(first)
+        if first not in self.targets and isinstance(node, DictConfig) and first in self.sections and "_target_" in node:
+            known = schema(resolve_target({"_target_": node["_target_"]}, first))
+        if known is None or rest in ("", "_target_"):
+            return None
+        for name in rest.split("."):
+            if name not in known:
+                return f"{key} is unknown{nearest(name, known)}"
+            if not isinstance(known[name], Mapping):
+                break
+            known = known[name]
+        return None

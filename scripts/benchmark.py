@@ -1,0 +1,221 @@
+"""Measures training steps and data loading.
+
+    python scripts/benchmark.py step --model muskie_base --size 224 --views 8 --batch 8 --precision bf16 --compile
+    python scripts/benchmark.py step --size 224 384 512 --json
+    python scripts/benchmark.py data data=sevenscenes data.root=... plan.sizes=[224] trainer.workers=4
+
+`step` runs optimiser steps on random images and says how fast they are, against how fast the same matrix products and
+attention calls run bare. `data` runs the loader alone; it takes the overrides that `main.py` takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from muskie.errors import ConfigError, errors_in_words
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+
+
+def benchmark_step(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Fields of `muskie.training.measure.measure_speed`, memory in bytes, and what was measured where."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the profiler that counts memory is loud where there is no GPU
+    import torch
+
+    from muskie.training.measure import StepSetting, TrainingStep, measure_speed
+    from muskie.training.memory import peak_resident_bytes, resident_bytes, step_bytes
+
+    if arguments.steps < 1 or (arguments.threads is not None and arguments.threads < 1):
+        raise ConfigError(f"--steps {arguments.steps}, --threads {arguments.threads}: expected at least 1")
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    setting = StepSetting(
+        model=arguments.model,
+        sizes=tuple(arguments.size),
+        views=arguments.views,
+        batch=arguments.batch,
+        device=arguments.device,
+        precision=arguments.precision,
+        compile=arguments.compile,
+        checkpointing=arguments.checkpointing,
+        mask_ratio=arguments.mask_ratio,
+        references=arguments.references,
+    )
+    step = TrainingStep(setting)
+    resident = resident_bytes()
+    for _ in range(2):  # the first compiles and makes the optimiser's state
+        step()
+    weights = sum(parameter.nbytes for parameter in step.model.parameters())
+    state = sum(v.nbytes for values in step.optimizer.state.values() for v in values.values())
+    memory: dict[str, Any] = {"weights": weights, "optimizer": state}
+    if step.device.type == "cpu":
+        # Before the profiler and the bare calls take memory of their own.
+        peak = peak_resident_bytes()
+        memory |= {"resident_peak": peak, "resident_beyond_model": peak - resident}
+    if step.device.type != "mps":
+        memory["step_peak"] = step_bytes(step, step.device)
+    if step.device.type == "cuda":
+        memory["allocated_peak"] = torch.cuda.max_memory_allocated(step.device)
+    return {
+        "setting": vars(setting),
+        "device": torch.cuda.get_device_name(step.device) if step.device.type == "cuda" else _processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "images": step.images,
+        "tokens": step.tokens,
+        "hidden_patches": step.hidden,
+        **measure_speed(step, arguments.steps),
+        "memory_bytes": memory,
+    }
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def show_step(result: dict[str, Any]) -> None:
+    """Prints the fields of `benchmark_step` for people."""
+    setting, seconds, memory = result["setting"], result["step_s"], result["memory_bytes"]
+    on = [name for name in ("compile", "checkpointing") if setting[name]]
+    sizes = "+".join(map(str, setting["sizes"]))
+    print(f"{setting['model']}, {setting['batch']} x {setting['views']} views at {sizes} px, {setting['precision']}", *on, sep=", ")
+    print(f"{result['device']}, {result['threads']} threads, torch {result['torch']}")
+    rounds = sorted(result["overhead_of_rounds"])
+    spread = f"{_ms(seconds['fastest'])} to {_ms(seconds['slowest'])}"
+    row = "  {:<18}{}".format
+    print(row("step", f"{_ms(seconds['median'])} ({spread}, {len(rounds)} rounds)"))
+    print(row("images/s", f"{result['images_per_s']:.1f}"))
+    print(row("tokens/s", f"{result['tokens_per_s']:,.0f}"))
+    print(row("operations", f"{result['flop'] / 1e12:.3f} TFLOP a step, {result['flop_per_s'] / 1e12:.3f} TFLOP/s"))
+    print(row("MFU", f"{result['mfu']:.1%} of {result['matmul_flop_per_s'] / 1e12:.3f} TFLOP/s, measured on a large matrix product"))
+    print(row("bare calls", f"{_ms(result['bare_s'])}: the same matrix products and attention calls, and nothing else"))
+    print(row("overhead", f"{result['overhead']:.3f} (rounds {rounds[0]:.3f} to {rounds[-1]:.3f}); step / bare calls"))
+    print(row("memory", ", ".join(f"{name.replace('_', ' ')} {value / 2**20:,.0f} MiB" for name, value in memory.items())))
+
+
+def _ms(seconds: float) -> str:
+    return f"{1e3 * seconds:.1f} ms"
+
+
+def benchmark_data(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Rates of the loader that `main.py` with these overrides would train from."""
+    from omegaconf import OmegaConf
+
+    from muskie.config import compose_config, read_overrides
+    from muskie.data.dataset import LoadSampler, ViewDataset
+    from muskie.data.index import SceneIndex
+    from muskie.data.loading import build_sources, make_loader
+    from muskie.data.plan import StepPlan
+    from muskie.models.variants import create_model
+    from muskie.training.pretrain import ROOT, SECTIONS
+
+    if arguments.loads < 1:
+        raise ConfigError(f"--loads {arguments.loads}: expected at least 1")
+    overrides = read_overrides(arguments.overrides, CONFIGS, "pretrain", SECTIONS.names())
+    config = compose_config(CONFIGS, "pretrain", overrides)
+    if missing := sorted(OmegaConf.missing_keys(config)):
+        raise ConfigError(f"{', '.join(missing)} must be given, e.g. {missing[0]}=PATH")
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    built = SECTIONS.build({str(key): value for key, value in plain.items()}, ROOT)
+    trainer, model = built["trainer"], dict(built["model"])
+    patch_size = create_model(**{**model, "depth": 1}).patch_size
+    # One load more than is measured: the first one starts the workers.
+    steps = (arguments.loads + 1) * built["plan"].get("reuse", 1)
+    plan = StepPlan(patch_size=patch_size, steps=steps, seed=built["seed"], **built["plan"])
+    sources = build_sources(built["data"])
+    index = SceneIndex(sources, "train", built["holdout"], plan.views)
+    dataset = ViewDataset(index, plan, built["augment"], trainer.cache_mb)
+    loader = make_loader(dataset, LoadSampler(plan, trainer.batch_size), trainer.workers, pin=False)
+    started = time.perf_counter()
+    images, pixels, unreadable = 0, 0, 0
+    for number, views in enumerate(loader):
+        if number == len(plan.sizes) - 1:
+            images, pixels, first = 0, 0, time.perf_counter()
+            continue
+        images += views.images.shape[0] * views.images.shape[1]
+        pixels += views.images[:, :, 0].numel()
+        unreadable += len(views.unreadable)
+    elapsed = time.perf_counter() - first
+    return {
+        "sources": [source.name for source in sources],
+        "sizes": list(plan.sizes),
+        "views": plan.views,
+        "batch_size": trainer.batch_size,
+        "workers": trainer.workers,
+        "loads": arguments.loads,
+        "first_load_s": first - started,
+        "images_per_s": images / elapsed,
+        "megapixels_per_s": pixels / elapsed / 1e6,
+        "unreadable_images": unreadable,
+    }
+
+
+def show_data(result: dict[str, Any]) -> None:
+    """Prints the fields of `benchmark_data` for people."""
+    sizes = "+".join(map(str, result["sizes"]))
+    print(f"{'+'.join(result['sources'])}, {result['batch_size']} x {result['views']} views at {sizes} px, ", end="")
+    print(f"{result['workers']} workers")
+    row = "  {:<18}{}".format
+    print(row("images/s", f"{result['images_per_s']:.1f} over {result['loads']} loads"))
+    print(row("megapixels/s", f"{result['megapixels_per_s']:.2f}"))
+    print(row("first load", f"{result['first_load_s']:.2f} s"))
+    print(row("unreadable images", result["unreadable_images"]))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    form = argparse.ArgumentDefaultsHelpFormatter
+    step = commands.add_parser("step", help="training steps on random images", formatter_class=form)
+    add = step.add_argument
+    add("--model", default="muskie_small", help="name of a model")
+    add("--size", type=int, nargs="+", default=[224], help="image sides in pixels; a step goes through all of them")
+    add("--views", type=int, default=8, help="views of a scene")
+    add("--batch", type=int, default=1, help="scenes of each size")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    add("--precision", choices=PRECISIONS, default="fp32", help="type of matrix products")
+    add("--compile", action="store_true", help="torch.compile each block")
+    add("--checkpointing", action="store_true", help="recompute activations in the backward pass")
+    add("--mask-ratio", type=float, default=0.9, help="hidden share of a masked view")
+    add("--references", type=int, help="whole views of a scene; None: 2, fewer where there are no more views")
+    add("--steps", type=int, default=10, help="rounds in which step, bare calls and a large matrix product take turns")
+    add("--threads", type=int, help="CPU threads; None: as torch chooses")
+    add("--json", action="store_true", help="print one line of JSON")
+    step.set_defaults(run=benchmark_step, show=show_step)
+    data = commands.add_parser("data", help="the data loader alone", formatter_class=form)
+    data.add_argument("overrides", nargs="*", help="as for main.py, e.g. data=sevenscenes data.root=PATH plan.sizes=[224]")
+    data.add_argument("--loads", type=int, default=20, help="loads to time, after a first one")
+    data.add_argument("--json", action="store_true", help="print one line of JSON")
+    data.set_defaults(run=benchmark_data, show=show_data)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Reads the command line, measures and prints."""
+    arguments = build_parser().parse_args(argv)
+    run: Callable[[argparse.Namespace], dict[str, Any]] = arguments.run
+    with errors_in_words():
+        result = run(arguments)
+    if arguments.json:
+        json.dump(result, sys.stdout)
+        print()
+    else:
+        arguments.show(result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""What is trained on and what is held out: disjoint, complete, drawn evenly."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from numbered import Numbered
+
+from muskie.data.index import HoldOut, Place, SceneIndex
+from muskie.data.scene import Scene, SceneSource
+from muskie.errors import ConfigError, DataError
+
+
+def all_places(index: SceneIndex) -> list[Place]:
+    return [index.place(source, number) for source in index.sources for number in range(index.places(source))]
+
+
+@pytest.mark.parametrize("share", [0.01, 0.2, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("by", ["frames", "scenes"])
+def test_the_parts_are_disjoint_and_complete(share: float, by: str) -> None:
+    sources = [Numbered([12, 7, 30, 2], name="a"), Numbered([5, 9], name="b")]
+    parts = {part: SceneIndex(sources, part, HoldOut(share, by), min_frames=0) for part in ("train", "heldout")}
+    whole = SceneIndex(sources, "all")
+    frames = {
+        part: [(place.name, frame) for place in all_places(index) for frame in place.frames]
+        for part, index in [*parts.items(), ("all", whole)]
+    }
+    assert not set(frames["train"]) & set(frames["heldout"])
+    assert sorted(frames["train"] + frames["heldout"]) == sorted(frames["all"])
+    assert len(frames["all"]) == 65 and len(set(frames["all"])) == 65
+    if by == "scenes":
+        names = {part: {place.name for place in all_places(index)} for part, index in parts.items()}
+        assert not names["train"] & names["heldout"] and all(names.values())
+
+
+def test_the_last_frames_of_every_scene_are_held_out() -> None:
+    source = Numbered([10, 20])
+    train = SceneIndex([source], "train", HoldOut(0.2))
+    heldout = SceneIndex([source], "heldout", HoldOut(0.2))
+    for number, count in enumerate((10, 20)):
+        names = list(source.scene(number).frames)
+        assert list(train.place(source, number).frames) == names[: count * 4 // 5]
+        assert list(heldout.place(source, number).frames) == names[count * 4 // 5 :]
+        assert list(train.place(source, number).scene.frames) == names
+
+
+def test_the_last_scenes_of_every_source_are_held_out_whole() -> None:
+    source = Numbered([6] * 10)
+    train, heldout = (SceneIndex([source], part, HoldOut(0.3, "scenes")) for part in ("train", "heldout"))
+    assert [place.scene.name for place in all_places(train)] == [f"scene{k}" for k in range(7)]
+    assert [place.scene.name for place in all_places(heldout)] == ["scene7", "scene8", "scene9"]
+    assert all(len(place.frames) == 6 for place in all_places(heldout))
+
+
+def test_a_source_of_one_scene_holds_out_its_last_frames() -> None:
+    alone, several = Numbered([50], name="alone"), Numbered([6] * 5, name="several")
+    train, heldout = (SceneIndex([alone, several], part, HoldOut(0.2, "scenes")) for part in ("train", "heldout"))
+    assert [len(place.frames) for place in all_places(train)] == [40, 6, 6, 6, 6]
+    assert [len(place.frames) for place in all_places(heldout)] == [10, 6]
+    assert heldout.place(alone, 0).frames[0] == "40" and heldout.place(several, 0).scene.name == "scene4"
+
+
+def test_nothing_is_held_out_without_a_share() -> None:
+    source = Numbered([4, 4])
+    train = SceneIndex([source], "train", HoldOut(0))
+    assert [len(place.frames) for place in all_places(train)] == [4, 4]
+    with pytest.raises(ConfigError, match=r"holdout\.share=0"):
+        SceneIndex([source], "heldout", HoldOut(0))
+
+
+def test_names_say_source_and_scene() -> None:
+    index = SceneIndex([Numbered([3], name="mine")], "all")
+    assert index.place(index.sources[0], 0).name == "mine/scene0"
+
+
+def test_short_scenes_are_named_with_their_counts() -> None:
+    source = Numbered([20, 5, 20, 6], name="mine")
+    with pytest.raises(DataError) as caught:
+        SceneIndex([source], "train", HoldOut(0.5), min_frames=8)
+    message = str(caught.value)
+    assert "'mine'" in message and "2 of 4 scenes have fewer than 8 images to train on" in message
+    assert "scene1 (2)" in message and "scene3 (3)" in message and "scene0" not in message
+    with pytest.raises(DataError, match=r"3 of 4 scenes have fewer than 10 images held out: .* Remove"):
+        SceneIndex([Numbered([18, 18, 20, 18])], "heldout", HoldOut(0.5), min_frames=10)
+    many = Numbered([2] * 9)
+    with pytest.raises(DataError, match=r"9 of 9 .* in all: scene0 \(2\).*scene4 \(2\) and 4 more"):
+        SceneIndex([many], "all", min_frames=3)
+    SceneIndex([many], "all", min_frames=2)
+
+
+def test_sources_of_even_length_are_not_counted() -> None:
+    class Endless(Numbered):
+        uniform_length = True
+
+        def scene(self, index: int) -> Scene:
+            assert index == 0, "only the first scene may be looked at"
+            return super().scene(index)
+
+    SceneIndex([Endless([8] * 1000)], "train", min_frames=4)
+    with pytest.raises(DataError, match="fewer than 9"):
+        SceneIndex([Endless([8] * 1000)], "train", HoldOut(0), min_frames=9)
+
+
+def test_impossible_settings_are_told() -> None:
+    for arguments in ({"share": 1.0}, {"share": -0.1}, {"by": "images"}):
+        with pytest.raises(ConfigError, match=r"holdout\.(share|by)="):
+            HoldOut(**arguments)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="no source"):
+        SceneIndex([], "train")
+
+
+def test_draws_are_even_over_sources_and_then_over_scenes() -> None:
+    sources: list[SceneSource] = [Numbered([4], name="small"), Numbered([4] * 5, name="large")]
+    index, rng = SceneIndex(sources, "all"), np.random.default_rng(0)
+    counts = Counter(index.draw(rng).name for _ in range(6000))
+    expected = {"small/scene0": 3000} | {f"large/scene{k}": 600 for k in range(5)}
+    assert counts.keys() == expected.keys()
+    for name, count in expected.items():
+        assert abs(counts[name] - count) < 4 * (count * (1 - count / 6000)) ** 0.5

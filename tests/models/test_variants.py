@@ -1,0 +1,122 @@
+"""The named models: sizes, settings, errors in words, and saving."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import muskie
+from muskie.errors import CheckpointError, ConfigError
+from muskie.models.variants import _variants, model_variant
+
+PUBLISHED = {"muskie_small": 22_182_912, "muskie_base": 86_831_616, "muskie_large": 304_678_400, "muskie_huge": 632_638_976}
+
+
+@pytest.mark.parametrize(("name", "parameters"), PUBLISHED.items())
+def test_published_sizes(monkeypatch: pytest.MonkeyPatch, name: str, parameters: int) -> None:
+    monkeypatch.setattr("muskie.models.masked_view.initialise", lambda *_: None)  # the sizes are real, the memory is not
+    with torch.device("meta"):
+        model = muskie.create_model(name)
+    assert sum(p.numel() for p in model.parameters()) == parameters
+
+
+@pytest.mark.parametrize("name", muskie.list_models())
+def test_every_variant_runs(name: str) -> None:
+    model = muskie.create_model(name, depth=1)
+    p = model.patch_size
+    images, mask = torch.zeros(1, 2, 3, p, 2 * p, dtype=torch.uint8), torch.tensor([[[[True, False]], [[False, True]]]])
+    prediction = model(images, mask, hidden_only=True)
+    assert prediction.pixels.shape == (2, 3 * p * p) and prediction.pixels.isfinite().all()
+    assert model.forward_features(images).patches.shape == (1, 2, 2, model.encoder.config.width)
+
+
+def test_names() -> None:
+    assert muskie.list_models() == sorted(muskie.list_models()) and {"muskie_tiny", *PUBLISHED} <= set(muskie.list_models())
+
+
+def test_a_variant_from_elsewhere() -> None:
+    @model_variant
+    def somebodys_model() -> dict[str, Any]:
+        return {"width": 16, "depth": 1, "heads": 1, "patch_size": 2, "decoder": {"depth": 1, "width": 8, "heads": 2}}
+
+    try:
+        assert "somebodys_model" in muskie.list_models()
+        model = muskie.create_model("somebodys_model", registers=0)
+        assert model.decoder is not None and model.decoder.config.width == 8
+        assert model.forward_features(torch.rand(1, 1, 3, 4, 6)).registers.shape == (1, 1, 0, 16)
+    finally:
+        del _variants["somebodys_model"]
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides", "words"),
+    [
+        ("muskie_bse", {}, "'muskie_bse' is unknown; did you mean 'muskie_base'"),
+        ("muskie_tiny", {"patchsize": 8}, "model.patchsize is unknown; did you mean 'patch_size'"),
+        ("muskie_tiny", {"decoder": {"dept": 2}}, "model.decoder.dept is unknown; did you mean 'depth'"),
+        ("muskie_tiny", {"decoder": 2}, r"model.decoder=2: expected a mapping such as decoder.depth=2"),
+        ("muskie_tiny", {"init": "mimetics", "depth": 1}, "init='mimetics' is unknown; did you mean 'mimetic'"),
+    ],
+)
+def test_unknown_names_are_answered_with_the_nearest(name: str, overrides: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        muskie.create_model(name, **overrides)
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        {"patch_size": 4, "decoder": {"depth": 2, "width": 32, "heads": 2}},
+        {"image_mean": (0.485, 0.456, 0.406), "image_std": [0.229, 0.224, 0.225], "rope_angles_in": "float16"},
+        {"qk_norm": True, "rotate_values": True, "registers": 1, "init": "mimetic", "seed": 3},
+    ],
+    ids=["plain", "decoder", "colours", "options"],
+)
+@torch.no_grad()
+def test_saved_and_loaded_is_the_same_model(tmp_path: Path, overrides: dict[str, Any]) -> None:
+    model = muskie.create_model("muskie_tiny", depth=2, width=48, heads=2, **overrides).eval()
+    for parameter in model.parameters():
+        parameter.add_(0.1 * torch.randn_like(parameter))
+    model.save_pretrained(tmp_path / "model")
+    modes = {path.stat().st_mode for path in (tmp_path / "model").iterdir()}
+    assert len(modes) == 1, "whoever may read the configuration may read the weights"
+    loaded = muskie.from_pretrained(tmp_path / "model")
+    assert not loaded.training
+    p = model.patch_size
+    images, mask = torch.rand(1, 2, 3, 2 * p, 3 * p), torch.rand(1, 2, 2, 3) < 0.5
+    assert torch.equal(model(images, mask).pixels, loaded(images, mask).pixels)
+    assert torch.equal(model.reconstruct(images, mask)[0], loaded.reconstruct(images, mask)[0])
+    loaded.save_pretrained(tmp_path / "again")
+    configs = [json.loads((tmp_path / name / "config.json").read_text()) for name in ("model", "again")]
+    assert configs[0] == configs[1]
+    encoder = configs[0]["encoder"]
+    assert encoder["patch_size"] == p and encoder["rope_base"] == 100.0, "defaults are written out"
+    assert encoder["image_mean"] == list(overrides.get("image_mean", (0.5, 0.5, 0.5)))
+    assert encoder["image_std"] == list(overrides.get("image_std", (0.5, 0.5, 0.5)))
+    assert configs[0]["decoder"]["depth"] == overrides.get("decoder", {}).get("depth", 0)
+
+
+def test_incomplete_folders_are_refused(tmp_path: Path) -> None:
+    muskie.create_model("muskie_tiny", depth=1, width=24, heads=2).save_pretrained(tmp_path)
+    file = tmp_path / "model.safetensors"
+    weights = load_file(file)
+    save_file({key: value for key, value in weights.items() if key != "encoder.placeholder"}, file)
+    with pytest.raises(CheckpointError, match=r"encoder\.placeholder"):
+        muskie.from_pretrained(tmp_path)
+    save_file({**weights, "more": torch.zeros(1)}, file)
+    with pytest.raises(CheckpointError, match="more"):
+        muskie.from_pretrained(str(tmp_path))
+    save_file({**weights, "head.bias": torch.zeros(3)}, file)
+    with pytest.raises(CheckpointError, match=r"head\.bias"):
+        muskie.from_pretrained(tmp_path)
+    file.unlink()
+    with pytest.raises(CheckpointError, match=r"no model\.safetensors; give a folder"):
+        muskie.from_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"no config\.json and no model\.safetensors"):
+        muskie.from_pretrained(str(tmp_path / "none"))

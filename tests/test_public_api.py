@@ -1,0 +1,31 @@
+"""The public names, and what importing them costs."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+
+import muskie
+
+# A name that is added or dropped here is a decision, and a line in the changelog.
+PUBLIC = ["create_model", "from_pretrained", "list_models"]
+HEAVY = ["hydra", "omegaconf", "torchvision", "timm", "matplotlib", "tensorboard", "pydantic"]
+
+
+def test_public_names() -> None:
+    assert sorted(muskie.__all__) == PUBLIC
+    for name in PUBLIC:
+        assert inspect.getdoc(getattr(muskie, name)), f"muskie.{name} has no docstring"
+
+
+def test_signatures() -> None:
+    assert list(inspect.signature(muskie.create_model).parameters) == ["name", "init", "seed", "overrides"]
+    assert list(inspect.signature(muskie.from_pretrained).parameters) == ["folder_or_hub_id", "kwargs"]
+    assert not inspect.signature(muskie.list_models).parameters
+
+
+def test_importing_models_is_light() -> None:
+    code = f"import sys, muskie, muskie.objectives.pixels; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
