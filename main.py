@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,14 +10,15 @@ import hydra
 from omegaconf import DictConfig
 
 from muskie import published_flags
-from muskie.config import read_overrides
 from muskie.errors import errors_in_words
-from muskie.training.pretrain import SECTIONS, pretrain
+from muskie.overrides import read_overrides
+from muskie.training.pretrain import pretrain
+from muskie.training.settings import SECTIONS
 
-CONFIGS = Path(__file__).parent / "configs"
+CONFIGS = Path(__file__).resolve().parent / "configs"
 
 
-@hydra.main(version_base="1.3", config_path="configs", config_name="pretrain")
+@hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="pretrain")
 def run(config: DictConfig) -> None:
     """Called by Hydra with the composed configuration."""
     with errors_in_words():
@@ -28,7 +30,12 @@ def main() -> None:
     with errors_in_words():
         arguments = published_flags.translate(sys.argv[1:])
         sys.argv[1:] = read_overrides(arguments, CONFIGS, "pretrain", SECTIONS.names())
-    run()
+    try:
+        run()
+    except KeyboardInterrupt:
+        # At once: data workers ignore signals, and leaving in the ordinary way would wait for their batches.
+        print("interrupted", file=sys.stderr, flush=True)
+        os._exit(130)
 
 
 if __name__ == "__main__":

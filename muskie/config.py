@@ -60,8 +60,7 @@ def check_section(prefix: str, given: Mapping[str, Any], allowed: Schema) -> tup
             try:
                 values[key] = _convert(value, allowed[key])
             except ValidationError as error:
-                reasons = "; ".join(dict.fromkeys(detail["msg"].lower() for detail in error.errors()))
-                problems.append(f"{full}={value!r}: {reasons}")
+                problems.append(f"{full}={value!r}: {'; '.join(dict.fromkeys(map(_reason, error.errors())))}")
         elif isinstance(value, Mapping | None):
             values[key], wrong = check_section(full, value or {}, allowed[key])
             problems += wrong
@@ -74,6 +73,14 @@ def _convert(value: Any, hint: Any) -> Any:
     # Numbers pass where text is meant (`output_dir=2026`); dataclasses bring their own rules.
     rules = ConfigDict(coerce_numbers_to_str=True, arbitrary_types_allowed=True)
     return TypeAdapter(hint, config=None if hasattr(hint, "__dataclass_fields__") else rules).validate_python(value)
+
+
+def _reason(detail: Any) -> str:
+    """Pydantic's message as the end of a sentence."""
+    if detail["type"] == "is_instance_of" and detail["ctx"]["class"] == "Sequence":
+        return "should be a list, e.g. [a, b]"
+    message: str = detail["msg"].removeprefix("Input ").removeprefix("Value error, ")
+    return message[0].lower() + message[1:]
 
 
 def _no_section(key: str, value: Any, allowed: Schema) -> str:
@@ -155,10 +162,10 @@ def resolve_target(node: Mapping[str, Any], key: str) -> Callable[..., Any]:
         found = get_object(path)
     except Exception as error:
         # Whatever the module raises while it is imported: it is the target that cannot be used.
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise ConfigError(
-            f"{key}._target_={path!r} cannot be imported: {reason}. Put the folder that holds it on PYTHONPATH"
-        ) from error
-    if not callable(found):
-        raise ConfigError(f"{key}._target_={path!r} is a {type(found).__name__}; expected a class or a function")
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise ConfigError(f"{key}._target_={path!r} cannot be imported ({reason}); is its folder on PYTHONPATH?") from error
+    try:
+        inspect.signature(found)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{key}._target_={path!r} is no class or function with named arguments") from error
     return found

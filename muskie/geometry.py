@@ -99,7 +99,7 @@ def reproject(
     column, row = torch.where(inside[..., None], pixels, 0).long().unbind(-1)
     flat = target_depth.flatten(-2).expand(*inside.shape[:-1], -1)
     measured = torch.where(inside, flat.gather(-1, row * target_width + column), 0)
-    visible = inside & (measured > 0) & ((z - measured).abs() <= tolerance * measured)
+    visible = inside & ((z - measured).abs() <= tolerance * measured)
     shape = (height, width)
     return Reprojection(
         pixels.unflatten(-2, shape),

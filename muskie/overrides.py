@@ -45,7 +45,7 @@ def read_overrides(
         ConfigError: all unknown keys and groups, each with the nearest valid one.
     """
     flags, typed = split_flags(arguments)
-    if any(flag in flags for flag in ("--config-path", "-cp", "--config-name", "-cn")):
+    if any(flag.split("=")[0] in ("--config-path", "-cp", "--config-name", "-cn") for flag in flags):
         return [*flags, *typed]  # not the configuration that is known here
     try:
         parsed = OverridesParser.create().parse_overrides(typed)
@@ -55,15 +55,22 @@ def read_overrides(
     groups = sorted({p.name for folder in folders for p in folder.iterdir() if p.is_dir()})
     choices = [o for o in parsed if o.key_or_group in groups]
     problems = [problem for o in choices for problem in _choice_problems(o, folders)]
+    if "-m" in flags or "--multirun" in flags:
+        problems += [
+            f"{_line(o)}: all jobs of a sweep would share this folder; leave output_dir out, or write "
+            "output_dir='runs/${hydra:job.num}'"
+            for o in parsed
+            if o.key_or_group == "output_dir" and o.value() is not None and "${" not in _line(o)
+        ]
     if problems:
         raise ConfigError("\n".join(problems))
     # Of a sweep over choices, the first stands for all: it is the names of the keys that are looked up here.
-    chosen = [f"{o.key_or_group}={_choices(o)[0]}" if o.is_sweep_override() else o.input_line for o in choices]
+    chosen = [f"{o.key_or_group}={_choices(o)[0]}" if o.is_sweep_override() else _line(o) for o in choices]
     search = [f"hydra.searchpath=[{','.join(f'file://{f.resolve()}' for f in folders[1:])}]"] if folders[1:] else []
     reading = _Reading(compose_config(config_dir, config_name, [*search, *chosen]), groups, sections)
     others = [o for o in parsed if o not in choices and not _is_hydras(o)]
     reading.take_targets(others)
-    spelled = [reading.spell(o) if o in others else o.input_line for o in parsed]
+    spelled = [reading.spell(o) if o in others else _line(o) for o in parsed]
     if reading.problems:
         raise ConfigError("\n".join(reading.problems))
     return [*flags, *spelled, *reading.dropped(others)]
@@ -105,6 +112,10 @@ def _extra_folders(flags: Sequence[str]) -> list[Path]:
     return folders
 
 
+def _line(override: Override) -> str:
+    return str(override.input_line)
+
+
 def _is_hydras(override: Override) -> bool:
     return override.key_or_group.replace("/", ".").split(".")[0] == "hydra"
 
@@ -113,7 +124,7 @@ def _choices(override: Override) -> list[str]:
     if override.is_sweep_override():
         return list(override.sweep_string_iterator())
     value = override.value()
-    return [] if value is None else [str(v) for v in value] if isinstance(value, list) else [str(value)]
+    return [str(v) for v in value] if isinstance(value, list) else ["null" if value is None else str(value)]
 
 
 def _choice_problems(override: Override, folders: Sequence[Path]) -> list[str]:
@@ -146,7 +157,7 @@ class _Reading:
 
     def spell(self, override: Override) -> str:
         """The override as Hydra needs it: a key that the code alone knows is added."""
-        key, line = override.key_or_group, override.input_line
+        key, line = override.key_or_group, _line(override)
         if OmegaConf.select(self.config, key, default=_MISSING) is not _MISSING:
             return line
         problem = self._problem(key)

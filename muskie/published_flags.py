@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from muskie.errors import ConfigError, nearest
 
@@ -19,12 +20,10 @@ HYDRA_FLAGS = {
 }  # fmt: skip
 
 NO_EFFECT = {
-    "norm_pix_loss": "does nothing in the published code either",
-    "pin_mem": "is chosen by the device",
-    "world_size": "comes from torchrun",
-    "local_rank": "comes from torchrun",
-    "dist_on_itp": "comes from torchrun",
-    "dist_url": "comes from torchrun",
+    "--norm_pix_loss": "it does nothing in the published code either",
+    "--pin_mem": "the device decides",
+    "--no_pin_mem": "the device decides",
+    **dict.fromkeys(("--world_size", "--local_rank", "--local-rank", "--dist_on_itp", "--dist_url"), "torchrun tells it"),
 }
 
 MODELS = ("small", "base", "large", "huge")
@@ -65,8 +64,8 @@ def _parser() -> _Parser:
     add("--resume", default="")
     add("--start_epoch", type=int, default=0)
     add("--num_workers", type=int, default=10)
-    add("--pin_mem", action="store_true", default=None)
-    add("--no_pin_mem", action="store_false", dest="pin_mem")
+    add("--pin_mem", action="store_true")
+    add("--no_pin_mem", action="store_true")
     add("--world_size", type=int, default=None)
     add("--local_rank", "--local-rank", type=int, default=None)
     add("--dist_on_itp", action="store_true")
@@ -82,48 +81,52 @@ def translate(arguments: Sequence[str]) -> list[str]:
     Raises:
         ConfigError: an unknown flag, with the nearest known one, or a flag's value that cannot be used.
     """
-    published, others = _split(list(arguments))
+    parser = _parser()
+    published, others = _split(list(arguments), parser)
     if not published:
         return list(arguments)
-    parser = _parser()
-    known = [option for action in parser._actions for option in action.option_strings]
-    for word in published:
-        flag = word.split("=")[0]
-        if flag.startswith("--") and flag not in known:
-            raise ConfigError(f"{flag} is unknown{nearest(flag, [*known, *HYDRA_FLAGS])}")
     given = parser.parse_args(published)
     if given.start_epoch:
         raise ConfigError(f"--start_epoch {given.start_epoch}: a run continues where its checkpoint ends; use --resume")
-    for name, reason in NO_EFFECT.items():
-        if getattr(given, name) not in (None, False):
-            print(f"note: --{name} {reason}; it is not used", file=sys.stderr)
-    return [*_overrides(given), *others]
+    named = {word.split("=")[0] for word in published if word.startswith("--")}
+    for flag, reason in NO_EFFECT.items():
+        if flag in named:
+            print(f"note: {flag} is not used: {reason}", file=sys.stderr)
+    typed = {word.split("=")[0] for word in others if "=" in word}
+    return [*(f"{key}={value}" for key, value in _overrides(given).items() if key not in typed), *others]
 
 
-def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+def _split(arguments: list[str], parser: argparse.ArgumentParser) -> tuple[list[str], list[str]]:
     """Words that belong to published flags, and the others: Hydra's flags and `key=value`."""
+    actions = {option: action for action in parser._actions for option in action.option_strings}
     published: list[str] = []
     others: list[str] = []
-    target = others
-    for word in arguments:
-        if word.startswith("-") and not _is_number(word):
-            target = others if word.split("=")[0] in HYDRA_FLAGS else published
-        elif "=" in word:
+    words = list(arguments)
+    while words:
+        word = words.pop(0)
+        flag, _, inline = word.partition("=")
+        if flag in HYDRA_FLAGS or not _is_flag(word):
             others.append(word)
             continue
-        target.append(word)
+        if flag not in actions:
+            raise ConfigError(f"{flag} is unknown{nearest(flag, [*actions, *(f for f in HYDRA_FLAGS if f[:2] == '--')])}")
+        published.append(word)
+        # A flag of one value takes the next word whatever it is, as in `--output_dir lr=1`.
+        several = actions[flag].nargs == "+"
+        room = 0 if inline or actions[flag].nargs == 0 else len(words) if several else 1
+        while room and words and not _is_flag(words[0]) and not (several and "=" in words[0]):
+            published.append(words.pop(0))
+            room -= 1
     return published, others
 
 
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+def _is_flag(word: str) -> bool:
+    return word.startswith("-") and not word[1:].replace(".", "", 1).isdigit()
 
 
-def _overrides(given: argparse.Namespace) -> list[str]:
+def _overrides(given: argparse.Namespace) -> dict[str, Any]:
+    """Key -> value of ours, as Hydra reads it."""
+
     def text(value: object) -> str:
         return "'" + str(value).replace("'", "\\'") + "'"
 
@@ -131,6 +134,7 @@ def _overrides(given: argparse.Namespace) -> list[str]:
         return "[" + ",".join(map(str, values)) + "]"
 
     overrides = {
+        "experiment": "published",
         "model": f"muskie_{given.model}",
         "plan.sizes": listed(given.input_size_list),
         "plan.views_per_scene": "[1,2,4,8]" if given.dynamic_batch else "[8]",
@@ -155,4 +159,4 @@ def _overrides(given: argparse.Namespace) -> list[str]:
     }
     if given.resume:
         overrides["resume"] = text(given.resume)
-    return ["experiment=published", *(f"{key}={value}" for key, value in overrides.items())]
+    return overrides

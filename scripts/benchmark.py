@@ -111,25 +111,18 @@ def _ms(seconds: float) -> str:
 
 def benchmark_data(arguments: argparse.Namespace) -> dict[str, Any]:
     """Rates of the loader that `main.py` with these overrides would train from."""
-    from omegaconf import OmegaConf
-
-    from muskie.config import compose_config, read_overrides
     from muskie.data.dataset import LoadSampler, ViewDataset
     from muskie.data.index import SceneIndex
-    from muskie.data.loading import build_sources, make_loader
+    from muskie.data.loading import SceneLoader, build_sources
     from muskie.data.plan import StepPlan
     from muskie.models.variants import create_model
-    from muskie.training.pretrain import ROOT, SECTIONS
+    from muskie.overrides import compose_config, read_overrides
+    from muskie.training.settings import SECTIONS, read_settings
 
     if arguments.loads < 1:
         raise ConfigError(f"--loads {arguments.loads}: expected at least 1")
     overrides = read_overrides(arguments.overrides, CONFIGS, "pretrain", SECTIONS.names())
-    config = compose_config(CONFIGS, "pretrain", overrides)
-    if missing := sorted(OmegaConf.missing_keys(config)):
-        raise ConfigError(f"{', '.join(missing)} must be given, e.g. {missing[0]}=PATH")
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    built = SECTIONS.build({str(key): value for key, value in plain.items()}, ROOT)
+    built = read_settings(compose_config(CONFIGS, "pretrain", overrides))
     trainer, model = built["trainer"], dict(built["model"])
     patch_size = create_model(**{**model, "depth": 1}).patch_size
     # One load more than is measured: the first one starts the workers.
@@ -138,7 +131,7 @@ def benchmark_data(arguments: argparse.Namespace) -> dict[str, Any]:
     sources = build_sources(built["data"])
     index = SceneIndex(sources, "train", built["holdout"], plan.views)
     dataset = ViewDataset(index, plan, built["augment"], trainer.cache_mb)
-    loader = make_loader(dataset, LoadSampler(plan, trainer.batch_size), trainer.workers, pin=False)
+    loader = SceneLoader(dataset, LoadSampler(plan, trainer.batch_size), trainer.workers, pin=False)
     started = time.perf_counter()
     images, pixels, unreadable = 0, 0, 0
     for number, views in enumerate(loader):

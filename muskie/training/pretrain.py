@@ -2,56 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from muskie.config import Sections, schema
 from muskie.data.dataset import LoadSampler, ViewDataset
-from muskie.data.images import Augmentation
 from muskie.data.index import HoldOut, SceneIndex
-from muskie.data.loading import build_sources, make_loader
+from muskie.data.loading import SceneLoader, build_sources
 from muskie.data.plan import StepPlan
-from muskie.errors import ConfigError
-from muskie.evaluation.cross_view_gain import VIEWS, Gain, GainConfig, cross_view_gain, gain_samples
-from muskie.masking import MaskPolicy
-from muskie.models.encoder import EncoderConfig
+from muskie.errors import CheckpointError, ConfigError
+from muskie.evaluation.cross_view_gain import VIEWS, Gain, GainConfig, GainSamples, cross_view_gain, gain_samples
 from muskie.models.masked_view import MaskedViewModel
 from muskie.models.variants import create_model, from_pretrained
-from muskie.objectives.pixels import MaskedPixels
 from muskie.training import checkpoint
 from muskie.training.distributed import Ranks, start
 from muskie.training.optim import OptimConfig
-from muskie.training.run_folder import Start, choose_start, make_folder
+from muskie.training.run_folder import Start, changes, check_writable, choose_start, make_folder
+from muskie.training.settings import read_settings
 from muskie.training.tasks import MaskedViewTask, gain_predictor
 from muskie.training.telemetry import Telemetry
-from muskie.training.trainer import RunPlan, Trainer
+from muskie.training.trainer import Evaluation, RunPlan, Trainer
 from muskie.training.trainer_config import TrainerConfig
-
-ROOT = {"output_dir": str | None, "log_dir": str | None, "seed": int, "resume": str | None, "init_from": str | None}
-"""Keys outside of sections. `log_dir`: where TensorBoard's files go; null: into the run's folder."""
-
-MODEL = {**schema(EncoderConfig), "name": str, "init": str, "decoder": dict[str, Any]}
-
-SECTIONS = Sections(
-    fixed={
-        "holdout": HoldOut,
-        "augment": Augmentation,
-        "masks": MaskPolicy,
-        "objective": MaskedPixels,
-        "optim": OptimConfig,
-        "trainer": TrainerConfig,
-        "evaluation": GainConfig,
-    },
-    arguments={"plan": schema(StepPlan, without=("patch_size", "steps", "seed")), "model": MODEL},
-    open=("data",),
-)
 
 
 class Pretraining:
-    """A pre-training run, built and checked before anything is trained.
+    """A pre-training run, built and checked before anything is trained or written.
 
     Args:
         config: composed by Hydra from `configs/pretrain.yaml`.
@@ -62,136 +39,205 @@ class Pretraining:
     """
 
     def __init__(self, config: DictConfig, ranks: Ranks) -> None:
-        missing = sorted(OmegaConf.missing_keys(config))
-        if missing:
-            raise ConfigError(f"{', '.join(missing)} must be given, e.g. {missing[0]}=PATH")
-        plain = OmegaConf.to_container(config, resolve=True)
-        assert isinstance(plain, dict)
-        built = SECTIONS.build({str(k): v for k, v in plain.items()}, ROOT)
-        self.config, self.ranks, self.settings = config, ranks, built
-        self.trainer_config: TrainerConfig = built["trainer"]
+        self.ranks, self.settings = ranks, read_settings(config)
+        self.settings_text = OmegaConf.to_yaml(config, resolve=True)
+        self.trainer_config: TrainerConfig = self.settings["trainer"]
         self.trainer_config.autocast_dtype(ranks.device)
-        self.seed: int = built["seed"]
-        self.model = self._build_model(dict(built["model"]))
-        reuse = built["plan"].get("reuse", 1)
-        self.steps = self.trainer_config.total_steps(ranks.world, reuse)
-        self.plan = StepPlan(patch_size=self.model.patch_size, steps=self.steps, seed=self.seed, **built["plan"])
-        self.task = MaskedViewTask(self.model, built["masks"], built["objective"], self.plan)
-        self.sources = build_sources(built["data"])
-        holdout: HoldOut = built["holdout"]
+        self.model = self._build_model(dict(self.settings["model"]))
+        plan = self.settings["plan"]
+        self.steps = self.trainer_config.total_steps(ranks.world, plan.get("reuse", 1))
+        self.plan = StepPlan(patch_size=self.model.patch_size, steps=self.steps, seed=self.settings["seed"], **plan)
+        self.task = MaskedViewTask(self.model, self.settings["masks"], self.settings["objective"], self.plan)
+        self.gain_config: GainConfig = self.settings["evaluation"]
+        self.gain_size = self.gain_config.size or min(self.plan.sizes)
+        if self.gain_size % self.plan.patch_size:
+            raise ConfigError(f"evaluation.size={self.gain_size} is no multiple of the patch size {self.plan.patch_size}")
+        self.sources = build_sources(self.settings["data"])
+        holdout: HoldOut = self.settings["holdout"]
         self.train_index = SceneIndex(self.sources, "train", holdout, self.plan.views)
-        self.gain_config: GainConfig = built["evaluation"]
         self.heldout = SceneIndex(self.sources, "heldout", holdout, VIEWS) if holdout.share else None
-        name = f"{built['model']['name']}-{'+'.join(source.name for source in self.sources)}"
-        chosen = choose_start(built["output_dir"], built["resume"], built["init_from"], name)
-        self.start: Start = ranks.share(chosen)
+        where = {key: self.settings[key] for key in ("output_dir", "resume", "init_from")}
+        self.start: Start = ranks.first(lambda: choose_start(**where))
         self.state = checkpoint.load(self.start.checkpoint) if self.start.checkpoint else None
-        if self.state is None and built["init_from"]:
-            weights = from_pretrained(built["init_from"]).state_dict()
-            checkpoint.load_weights(self.model, weights, f"init_from={built['init_from']}")
+        if self.state is not None:
+            checkpoint.load_weights(self.model, self.state["model"], str(self.start.checkpoint))
+        elif where["init_from"]:
+            checkpoint.load_weights(self.model, initial_weights(where["init_from"]), f"init_from={where['init_from']}")
+        self.done: int = self.state["step"] if self.state else 0
+        self.folder = self.start.folder
         self.gain: Gain | None = None
 
     def _build_model(self, arguments: dict[str, Any]) -> MaskedViewModel:
-        model = create_model(arguments.pop("name"), seed=self.seed, **arguments)
+        try:
+            model = create_model(arguments.pop("name"), seed=self.settings["seed"], **arguments)
+        except (ValueError, ZeroDivisionError) as error:
+            raise error if isinstance(error, ConfigError) else ConfigError(f"model: {error}") from error
         if self.trainer_config.checkpointing:
             model.set_checkpointing(True)
         if self.trainer_config.compile:
             model.compile_blocks()
         return model
 
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to train."""
+        return self.done >= self.steps
+
     def run(self) -> bool:
-        """Trains; returns whether the run came to its end."""
-        folder, config = self.start.folder, self.trainer_config
-        if self.ranks.main:
-            make_folder(folder)
-        self.ranks.barrier()
-        done = self.state["step"] if self.state else 0
+        """Trains; returns whether the run came to its end. A run that is at its end already is left as it is."""
+        if self.finished:
+            if self._model_is_older():
+                self._save_model()
+            return True
+        evaluate = self._evaluation()
+        folder = self.folder = self.ranks.first(self._make_folders)
         log_dir = self.settings["log_dir"]
         telemetry = Telemetry(
-            folder if self.ranks.main else None, self.steps, done, Path(log_dir).expanduser() if log_dir else None
+            folder if self.ranks.main else None, self.steps, self.done, Path(log_dir).expanduser() if log_dir else None
         )
-        telemetry.say(self.start.reason)
-        settings = OmegaConf.to_yaml(self.config, resolve=True)
-        if self.ranks.main:
-            (folder / "config.yaml").write_text(settings)
-        warmup = self._warmup_steps(telemetry.say)
-        run = RunPlan(self.steps, warmup, self.plan.reuse, len(self.plan.sizes))
-        trainer = Trainer(self.task, config, self.settings["optim"], run, self.ranks, folder, telemetry, self._evaluation())
-        if self.state:
-            trainer.restore(self.state, str(self.start.checkpoint))
-        self._describe(telemetry.say, done)
-        dataset = ViewDataset(self.train_index, self.plan, self.settings["augment"], config.cache_mb)
-        first = trainer.step // self.plan.reuse
-        sampler = LoadSampler(self.plan, config.batch_size, config.accumulate, self.ranks.rank, self.ranks.world, first)
-        loader = make_loader(dataset, sampler, config.workers, self.ranks.device.type == "cuda")
         try:
-            finished = trainer.fit(loader, settings)
+            self._introduce(telemetry.say, folder)
+            optim, config = self.settings["optim"], self.trainer_config
+            run = RunPlan(self.steps, self._warmup_steps(), self.plan.reuse, len(self.plan.sizes))
+            trainer = Trainer(self.task, config, optim, run, self.ranks, folder, telemetry, evaluate)
+            if self.state:
+                trainer.restore(self.state, str(self.start.checkpoint))
+            self.state = None  # its memory is as large as the model's and the optimiser's
+            dataset = ViewDataset(self.train_index, self.plan, self.settings["augment"], config.cache_mb)
+            first, ranks = trainer.step // self.plan.reuse, self.ranks
+            sampler = LoadSampler(self.plan, config.batch_size, config.accumulate, ranks.rank, ranks.world, first)
+            ended = trainer.fit(
+                SceneLoader(dataset, sampler, config.workers, ranks.device.type == "cuda"), self.settings_text
+            )
         finally:
             telemetry.close()
-        if finished and self.ranks.main:
-            self.model.save_pretrained(folder / "model")
-        return finished
+        if ended:
+            self._save_model()
+        return ended
 
-    def _warmup_steps(self, say: Callable[[str], None]) -> int:
+    def _make_folders(self) -> Path:
+        name = f"{self.settings['model']['name']}-{'+'.join(source.name for source in self.sources)}"
+        folder = make_folder(self.start.folder, name)
+        if log_dir := self.settings["log_dir"]:
+            try:
+                check_writable(Path(log_dir).expanduser())
+            except OSError as error:
+                raise ConfigError(f"log_dir={log_dir!r} cannot be written ({error.strerror}); give another one") from error
+        (folder / "config.yaml").write_text(self.settings_text)
+        return folder
+
+    def _save_model(self) -> None:
+        """Writes `model/` for `from_pretrained`."""
+        if self.ranks.main and self.folder is not None:
+            self.model.save_pretrained(self.folder / "model")
+
+    def _model_is_older(self) -> bool:
+        """Whether a run that is at its end was killed before it had written `model/`; `config.json` comes last in it."""
+        path, folder = self.start.checkpoint, self.folder
+        if path is None or folder is None or path.parent != folder / "checkpoints":
+            return False
+        written = folder / "model" / "config.json"
+        return not written.exists() or written.stat().st_mtime < path.stat().st_mtime
+
+    def _warmup_steps(self) -> int:
         optim: OptimConfig = self.settings["optim"]
         if optim.warmup_epochs is None:
             return round(optim.warmup * self.steps)
-        steps = round(optim.warmup_epochs * self.trainer_config.steps_per_epoch(self.ranks.world, self.plan.reuse))
-        if steps >= self.steps:
-            say(f"warning: optim.warmup_epochs={optim.warmup_epochs:g} is {steps} steps, and the run has {self.steps}")
-        return steps
+        return round(optim.warmup_epochs * self.trainer_config.steps_per_epoch(self.ranks.world, self.plan.reuse))
 
-    def _evaluation(self) -> Callable[[], tuple[Mapping[str, float], str]] | None:
-        """Measures the cross-view gain of the model as it is; None without held-out data."""
-        if self.heldout is None or not self.ranks.main:
-            return None
-        size = self.gain_config.size or min(self.plan.sizes)
-        if size % self.plan.patch_size:
-            raise ConfigError(f"evaluation.size={size} is no multiple of the patch size {self.plan.patch_size}")
-        everything = SceneIndex(self.sources, "all")
-        samples = gain_samples(self.heldout, everything, self.gain_config, size, self.plan.patch_size)
+    def _evaluation(self) -> Evaluation | None:
+        """Measures the cross-view gain of the model as it is, on the first rank; None without held-out data."""
+        samples: list[GainSamples] = []
 
-        def evaluate() -> tuple[Mapping[str, float], str]:
+        def draw() -> None:
+            if self.heldout is not None:
+                everything = SceneIndex(self.sources, "all")
+                args = (self.gain_config, self.gain_size, self.plan.patch_size)
+                samples.append(gain_samples(self.heldout, everything, *args))
+
+        def evaluate() -> tuple[dict[str, float], str]:
             predict = gain_predictor(self.model, self.ranks.device)
-            self.gain = cross_view_gain(predict, samples, self.gain_config.batch, self.gain_config.seed)
+            self.gain = cross_view_gain(predict, samples[0], self.gain_config.batch, self.gain_config.seed)
             return self.gain.scalars(), str(self.gain)
 
-        return evaluate
+        self.ranks.first(draw)
+        return evaluate if samples else None
 
-    def _describe(self, say: Callable[[str], None], done: int) -> None:
-        million = sum(p.numel() for p in self.model.parameters()) / 1e6
+    def _introduce(self, say: Callable[[str], None], folder: Path) -> None:
+        """The first lines of a run: where it starts from, what has changed since, what it is."""
+        say(f"{self.start.reason}; run folder {folder}")
+        if self.state and (changed := changes(self.state["settings"], self.settings_text)):
+            say(f"settings changed since the checkpoint: {', '.join(changed)}")
+        config, warmup = self.trainer_config, self._warmup_steps()
+        if config.steps is not None and config.epochs is not None:
+            say(f"note: trainer.steps={config.steps} goes before trainer.epochs={config.epochs:g}; null lets epochs count")
+        if warmup >= self.steps:
+            say(f"warning: the warm-up takes {warmup} steps and the run has {self.steps}: the peak rate is not reached")
+        parameters = sum(p.numel() for p in self.model.parameters())
         sources = ", ".join(f"{s.name} ({self.train_index.places(s)} scenes)" for s in self.sources)
-        config = self.trainer_config
+        scenes = config.batch_size * config.accumulate * self.ranks.world
         say(
-            f"{self.settings['model']['name']}: {million:.1f} M parameters on {self.ranks.world} x {self.ranks.device}; "
-            f"data: {sources}; steps {done} to {self.steps} of {config.batch_size * config.accumulate * self.ranks.world} "
-            f"scenes x {self.plan.views} views at {'+'.join(map(str, self.plan.sizes))} px"
+            f"{self.settings['model']['name']}: {parameters:,} parameters on {self.ranks.world} x {self.ranks.device}; "
+            f"data: {sources}; steps {self.done} to {self.steps} of {scenes} scenes x {self.plan.views} views at "
+            f"{'+'.join(map(str, self.plan.sizes))} px"
         )
+
+
+def initial_weights(init_from: str) -> dict[str, Any]:
+    """The weights alone of a model folder, a run's folder, a checkpoint, or a model on the Hugging Face hub.
+
+    Raises:
+        CheckpointError: there is nothing of the kind.
+    """
+    path = Path(init_from).expanduser()
+    if path.suffix == ".pt":
+        return checkpoint.load(path)["model"]
+    try:
+        inside = path / "model"
+        return from_pretrained(str(inside if (inside / "config.json").is_file() else path)).state_dict()
+    except CheckpointError:
+        raise
+    except Exception as error:
+        # The hub's library has many ways to say that it found nothing.
+        raise CheckpointError(
+            f"init_from={init_from!r}: neither a model folder, a run's folder, a step-*.pt, nor a model that the Hugging "
+            f"Face hub gives ({type(error).__name__})"
+        ) from error
 
 
 def pretrain(config: DictConfig) -> None:
     """Builds and runs pre-training, and tells what came of it."""
-    device = OmegaConf.select(config, "trainer.device", default="auto")
-    with start(str(device)) as ranks:
+    with start(read_settings(config)["trainer"].device) as ranks:
         run = Pretraining(config, ranks)
-        finished = run.run()
+        finished_before = run.finished
+        ended = run.run()
         if ranks.main:
-            print(summary(run, finished))
+            print(_already_finished(run) if finished_before else summary(run) if ended else _stopped(run))
 
 
-def summary(run: Pretraining, finished: bool) -> str:
-    """The last lines of a run."""
-    folder = run.start.folder
-    if not finished:
-        return f"stopped early; continue with the same command and output_dir={folder}"
-    tensorboard = run.settings["log_dir"] or folder / "tensorboard"
+def _already_finished(run: Pretraining) -> str:
+    return (
+        f"already finished at step {run.done} of {run.steps} ({run.start.checkpoint}). To train on, raise trainer.steps (or "
+        "trainer.epochs); to train anew, choose another output_dir"
+    )
+
+
+def _stopped(run: Pretraining) -> str:
+    same = "" if run.settings["output_dir"] else f" and output_dir={run.folder}"
+    return f"stopped early; continue with the same command{same}"
+
+
+def summary(run: Pretraining) -> str:
+    """The last lines of a run that came to its end."""
+    assert run.folder is not None
+    tensorboard = run.settings["log_dir"] or run.folder / "tensorboard"
     return "\n".join(
         [
             "",
             f"  {run.gain or 'no held-out data, so no cross-view gain'}",
-            f"  run folder   {folder}",
-            f"  pictures     {folder / 'pictures'}",
-            f"  weights      muskie.from_pretrained({str(folder / 'model')!r})",
+            f"  run folder   {run.folder}",
+            f"  pictures     {run.folder / 'pictures'}",
+            f"  weights      muskie.from_pretrained({str(run.folder / 'model')!r})",
             f"  TensorBoard  tensorboard --logdir {tensorboard}",
         ]
     )

@@ -20,7 +20,9 @@ from muskie.streams import stream
 class Task(Protocol):
     """What the trainer asks of a task."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module:
+        """What is trained."""
 
     def prepare(self, loaded: Views, step: int, group: int) -> Any:
         """The batch of one size for optimiser step `step`, on the CPU: views dealt, masks drawn."""

@@ -23,7 +23,6 @@ from muskie.training.telemetry import Telemetry
 from muskie.training.trainer_config import TrainerConfig
 from muskie.training.window import Window
 
-
 Evaluation = Callable[[], tuple[Mapping[str, float], str]]
 """Measures the model as it is; gives scalars and a line for people."""
 
@@ -169,8 +168,8 @@ class Trainer:
         with self.window.aside():
             if self._due(config.picture_every):
                 self._pictures(self._sample, "train")
-            if self.evaluate is not None and self._due(config.eval_every):
-                self._evaluate(self.evaluate)
+            if self._due(config.eval_every):
+                self._evaluate()
             if self._due(config.save_every):
                 self.save(settings)
         self.telemetry.progress(self.step)
@@ -206,13 +205,15 @@ class Trainer:
             shown = {"loss": values["loss"], "img/s": values["images_per_s"], "data wait %": 100 * values["data_wait"]}
             self.telemetry.progress(self.step, shown)
 
-    def _evaluate(self, evaluate: Evaluation) -> None:
-        self.model.eval()
-        with self._autocast():
-            values, line = evaluate()
-        self.model.train()
-        self.telemetry.scalars(self.step, values)
-        self.telemetry.say(f"step {self.step}: {line}")
+    def _evaluate(self) -> None:
+        if self.evaluate is not None:
+            self.model.eval()
+            with self._autocast():
+                values, line = self.evaluate()
+            self.model.train()
+            self.telemetry.scalars(self.step, values)
+            self.telemetry.say(f"step {self.step}: {line}")
+        self.ranks.barrier()
 
     def _pictures(self, batch: Any, prefix: str) -> None:
         if self.ranks.main:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from muskie.data.dataset import Request, ViewDataset
+from muskie.data.images import Augmentation
+from muskie.data.index import SceneIndex
+from muskie.data.plan import StepPlan
 from muskie.data.scene import Frame, Scene, SceneSource
 
 
@@ -53,3 +58,17 @@ def numbers(images: Tensor) -> np.ndarray:
     values = images.flatten(-2).numpy()
     assert (values == values[..., :1]).all()
     return values[..., 0].astype(int)
+
+
+def dataset(
+    sources: Sequence[SceneSource], cache_mb: int = 0, augment: Augmentation | None = None, **plan: Any
+) -> ViewDataset:
+    """All of some sources at 16 pixels and four views, unless the plan says otherwise."""
+    settings: dict[str, Any] = {"patch_size": 8, "steps": 100, "sizes": [16], "views": 4, "views_per_scene": [4]}
+    steps = StepPlan(**{**settings, **plan})
+    return ViewDataset(SceneIndex(sources, "all"), steps, augment or Augmentation(), cache_mb)
+
+
+def requests(count: int) -> list[Request]:
+    """Loads of four samples."""
+    return [Request(load, 0, sample) for load in range(count // 4) for sample in range(4)]

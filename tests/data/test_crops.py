@@ -50,9 +50,7 @@ def test_cropped_intrinsics_project_to_where_the_crop_moves_pixels(
 
 @pytest.mark.parametrize("corners", CROPS)
 @pytest.mark.parametrize("flips", FLIPS)
-def test_pixels_and_depth_come_from_where_the_intrinsics_say(
-    corners: tuple[float, ...], flips: tuple[bool, bool]
-) -> None:
+def test_pixels_and_depth_come_from_where_the_intrinsics_say(corners: tuple[float, ...], flips: tuple[bool, bool]) -> None:
     crop = Crop(*corners, *flips)
     ramp_x, ramp_y = (np.arange(BEFORE[1]) + 0.5) / BEFORE[1], (np.arange(BEFORE[0]) + 0.5) / BEFORE[0]
     pixels = np.zeros((*BEFORE, 3), dtype=np.uint8)
@@ -146,12 +144,12 @@ def test_crops_are_spread_evenly() -> None:
     rng = np.random.default_rng(1)
     crops = [augmentation.draw(rng, 1.0, 1.0) for _ in range(4000)]
     area, aspect = np.array([measures(crop, 1.0) for crop in crops]).T
-    corner = np.array([[crop.left / (1 - crop.right + crop.left), crop.top / (1 - crop.bottom + crop.top)] for crop in crops])
+    left, top, right, bottom = np.array([[crop.left, crop.top, crop.right, crop.bottom] for crop in crops]).T
     uniform = {
         "area": (area - 0.2) / 0.8,
         "log aspect": np.log(aspect[area < 0.8]) / np.log(1.2) / 2 + 0.5,
-        "left": corner[:, 0],
-        "top": corner[:, 1],
+        "left": left / (1 - right + left),
+        "top": top / (1 - bottom + top),
     }
     for name, values in uniform.items():
         distance = np.abs(np.sort(values) - (np.arange(len(values)) + 0.5) / len(values)).max()

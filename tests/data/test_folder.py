@@ -45,7 +45,8 @@ def test_names_are_sorted_as_people_count(tmp_path: Path) -> None:
 def test_the_order_is_total_and_takes_any_name() -> None:
     names = ["1.png", "01.png", "001.png", "a1b2.png", "a1b10.png", "a.png", "1²3.png", "²", "٣.png", ""]
     expected = sorted(names, key=natural_key)
-    assert expected == sorted(reversed(names), key=natural_key)
+    names.reverse()
+    assert expected == sorted(names, key=natural_key)
     assert expected.index("a1b2.png") < expected.index("a1b10.png")
     assert len({str(natural_key(name)) for name in names}) == len(names)
 

@@ -118,7 +118,7 @@ def test_what_is_no_source_is_told(outside: str) -> None:
 
 
 def test_a_root_that_is_missing_is_an_error_in_words(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="gone.*does not exist"):
+    with pytest.raises(DataError, match=r"gone.*does not exist"):
         build_sources({"_target_": FOLDERS, "root": str(tmp_path / "gone")})
 
 

@@ -63,8 +63,8 @@ def pairs() -> list[tuple[Geometry, Geometry]]:
 @real
 def test_depth_of_a_frame_agrees_with_its_neighbours(pairs: list[tuple[Geometry, Geometry]]) -> None:
     for one, other in pairs:
-        assert disagreement(one, other) < 0.01
-        assert disagreement(other, one) < 0.01
+        assert disagreement(one, other) < 0.007
+        assert disagreement(other, one) < 0.007
         assert reproject(*one, *other).visible.double().mean() > 0.4
 
 
@@ -79,9 +79,8 @@ def test_a_wrong_convention_does_not_agree(pairs: list[tuple[Geometry, Geometry]
             return depth, intrinsics, pose @ torch.diag(torch.tensor(signs, dtype=torch.float64))
         return (2 * depth, intrinsics, pose) if wrong == "depth doubled" else (depth, intrinsics, invert(pose))
 
-    right = np.array([disagreement(*pair) for pair in pairs])
     spoilt = np.array([disagreement(spoil(one), spoil(other)) for one, other in pairs])
-    assert (spoilt > 1.5 * right).all() and spoilt.mean() > 5 * right.mean()
+    assert (spoilt > 0.012).all() and spoilt.mean() > 0.02, spoilt
 
 
 @real
@@ -168,6 +167,15 @@ def test_without_a_file_the_intrinsics_are_those_of_the_depths_camera(tmp_path: 
     np.testing.assert_allclose(camera.intrinsics, [[focal / 40, 0, 8], [0, focal / 40, 6], [0, 0, 1]])
 
 
+def test_registered_depth_goes_before_raw_depth(tmp_path: Path) -> None:
+    folder = tmp_path / "chess" / "seq-01"
+    write_sequence(folder, frames=1)
+    Image.fromarray(np.full((12, 16), 2500, dtype=np.uint16)).save(folder / "frame-000000.depth.proj.png")
+    source = SevenScenes(tmp_path)
+    depth = source.read(source.scene(0), "frame-000000.color.png", geometry=True).depth
+    assert depth is not None and (depth == 2.5).all()
+
+
 def test_intrinsics_come_from_the_room_before_the_root(tmp_path: Path) -> None:
     for room in ("chess", "stairs"):
         write_sequence(tmp_path / room / "seq-01", depth="depth.proj.png")
@@ -191,9 +199,9 @@ def test_the_root_may_be_one_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_is_missing_is_told_with_what_is_there(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="nowhere.*does not exist"):
+    with pytest.raises(DataError, match=r"nowhere.*does not exist"):
         SevenScenes(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="no <room>/seq-.*rooms: none"):
+    with pytest.raises(DataError, match=r"no <room>/seq-.*rooms: none"):
         SevenScenes(tmp_path)
     write_sequence(tmp_path / "chess" / "seq-01")
     with pytest.raises(DataError, match="'office' found there; rooms: chess"):

@@ -1,0 +1,44 @@
+"""What the tests of several packages share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="session")
+def image_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set for `data=folder`: 4 scenes of 16 small images, each a window that moves over a texture."""
+    root = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    for scene in range(4):
+        texture = rng.integers(0, 256, (10, 26, 3), dtype=np.uint8)
+        (root / f"scene{scene}").mkdir()
+        for frame in range(16):
+            window = Image.fromarray(texture[:, frame : frame + 10])
+            window.resize((40, 40), Image.Resampling.BICUBIC).save(root / f"scene{scene}" / f"{frame:02d}.png")
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny(image_root: Path) -> list[str]:
+    """Overrides of a run that takes milliseconds a step, and evaluates nothing."""
+    return [
+        "data=folder",
+        f"data.root={image_root}",
+        "holdout.share=0",
+        "model.width=32",
+        "model.depth=1",
+        "model.heads=2",
+        "plan.sizes=[16]",
+        "trainer.steps=4",
+        "trainer.batch_size=2",
+        "trainer.device=cpu",
+        "trainer.workers=0",
+        "trainer.log_every=1",
+        "trainer.picture_every=0",
+        "trainer.save_every=0",
+    ]

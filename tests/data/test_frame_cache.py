@@ -1,0 +1,56 @@
+"""Decoded images are kept up to a limit, and change nothing."""
+
+from __future__ import annotations
+
+import torch
+from numbered import Numbered, dataset, numbers, requests
+
+from muskie.data.dataset import FrameReader, ViewDataset
+from muskie.data.index import Place
+
+
+def test_the_cache_is_bounded_and_changes_no_byte() -> None:
+    def make(cache_mb: int) -> tuple[Numbered, ViewDataset]:
+        source = Numbered([30], size=(200, 150))  # 90,000 bytes each: eleven to a MiB
+        return source, dataset([source], cache_mb, window=30)
+
+    (read_always, plain), (read_little, cached) = make(0), make(100)
+    _, small = make(1)
+    for request in requests(100):
+        views = plain[request]
+        assert torch.equal(views.images, cached[request].images) and torch.equal(views.images, small[request].images)
+    assert sum(read_always.reads.values()) == 400
+    assert set(read_little.reads.values()) == {1}
+
+
+def test_the_cache_forgets_what_was_used_longest_ago() -> None:
+    source = Numbered([40], size=(200, 150))
+    place = Place(source, source.scene(0), source.scene(0).frames)
+    reader = FrameReader(cache_mb=1)
+
+    def reads(*frames: int) -> int:
+        before = sum(source.reads.values())
+        for frame in frames:
+            reader.read(place, str(frame), 16)
+        return sum(source.reads.values()) - before
+
+    assert reads(*range(11)) == 11
+    assert reads(*range(11)) == 0  # all fit
+    assert reads(0, 11) == 1 and reads(0) == 0  # 1 has made room
+    assert reads(1) == 1
+    assert reads(*range(40)) > 0 and reads(*range(29, 40)) == 0 and reads(0) == 1
+    huge = Numbered([2], size=(2000, 1500))
+    place = Place(huge, huge.scene(0), huge.scene(0).frames)
+    for _ in range(2):
+        assert reader.read(place, "0", 16).image.size == (2000, 1500)
+    assert huge.reads[0, 0] == 2  # larger than all of the cache
+
+
+def test_sources_of_one_name_are_not_mixed_up_in_the_cache() -> None:
+    data = dataset([Numbered([6], name="folder"), Numbered([6], name="folder", blue=9)], cache_mb=10)
+    plain = dataset([Numbered([6], name="folder"), Numbered([6], name="folder", blue=9)])
+    blues = set()
+    for request in requests(20):
+        assert torch.equal(data[request].images, plain[request].images)
+        blues |= set(numbers(data[request].images)[0, :, 2].tolist())
+    assert blues == {0, 9}

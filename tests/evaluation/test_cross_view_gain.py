@@ -1,0 +1,248 @@
+"""The samples of the cross-view gain, and its arithmetic against numpy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from pictured import Noise, by_view, origins
+from torch import Tensor
+
+from muskie.data.index import HoldOut, SceneIndex
+from muskie.errors import ConfigError, DataError
+from muskie.evaluation.cross_view_gain import (
+    GainConfig,
+    GainSamples,
+    Predictor,
+    cross_view_gain,
+    errors,
+    gain_samples,
+    structure,
+)
+from muskie.models.patches import patchify
+
+SIZE, PATCH = 16, 4
+
+
+def sampled(*sources: Noise, holdout: HoldOut | None = None, patch: int = PATCH, **settings: int | float) -> GainSamples:
+    config = GainConfig(**{"samples": 24, "window": 6, **settings})  # type: ignore[arg-type]
+    heldout = SceneIndex(sources, "heldout", holdout or HoldOut(0.5))
+    return gain_samples(heldout, SceneIndex(sources, "all"), config, SIZE, patch)
+
+
+def blend(share: float, noise: float = 0.0) -> Predictor:
+    """Gives `share` of the truth with true references (their first pixel is not black), a tenth of it else; and noise."""
+
+    def predict(images: Tensor, mask: Tensor) -> Tensor:
+        patch = images.shape[-1] // mask.shape[-1]
+        truth = patchify(images.double() / 255, patch)[mask.flatten(2)]
+        knows = (images[:, 0, :, 0, 0].sum(-1) > 0) & (mask.shape[1] == 4)
+        shares = torch.where(knows, share, 0.1).repeat_interleave(mask.flatten(1).sum(1))[:, None]
+        generator = torch.Generator().manual_seed(int(images.long().sum()))
+        return shares * truth + noise * torch.randn(truth.shape, generator=generator, dtype=torch.float64)
+
+    return predict
+
+
+def random_samples(count: int, seed: int = 0) -> GainSamples:
+    """Pictures of contrasts that differ from sample to sample; unrelated references are black."""
+    rng = np.random.default_rng(seed)
+    contrast = rng.uniform(0.2, 1, (count, 1, 1, 1, 1))
+    images = (255 * contrast * rng.random((count, 4, 3, SIZE, SIZE))).astype(np.uint8)
+    images[:, :, :, 0, 0] = 255
+    mask = np.zeros((count, 4, 4, 4), dtype=bool)
+    mask[:, 2:] = rng.random((count, 2, 4, 4)) < 0.7
+    mask[:, 2:, 0, 0] = True
+    unrelated = np.zeros((count, 2, 3, SIZE, SIZE), dtype=np.uint8)
+    return GainSamples(*(torch.from_numpy(part) for part in (images, unrelated, mask)), [""] * count)
+
+
+@pytest.mark.parametrize(("ratio", "patch"), [(0.9, 4), (0.9, 2), (0.75, 4), (0.33, 2), (0.999, 4)])
+def test_references_are_whole_and_the_others_hidden_at_the_exact_ratio(ratio: float, patch: int) -> None:
+    samples = sampled(Noise([40]), ratio=ratio, patch=patch)
+    cells = (SIZE // patch) ** 2
+    assert samples.mask.dtype == torch.bool and samples.mask.shape == (24, 4, SIZE // patch, SIZE // patch)
+    assert not samples.mask[:, :2].any()
+    assert (samples.mask[:, 2:].flatten(2).sum(-1) == min(round(ratio * cells), cells - 1)).all()
+    assert len({mask.numpy().tobytes() for mask in samples.mask[:, 2:].flatten(0, 1)}) > 10
+
+
+def test_samples_are_four_views_of_a_held_out_window() -> None:
+    samples = sampled(Noise([40, 60]), samples=40)
+    assert samples.images.shape == (40, 4, 3, SIZE, SIZE) and samples.images.dtype == torch.uint8
+    assert samples.unrelated.shape == (40, 2, 3, SIZE, SIZE)
+    for where, place in zip(origins(samples.images), samples.places, strict=True):
+        scene = where[0, 0]
+        assert (where[:, 0] == scene).all() and place == f"noise/scene{scene}"
+        assert len(set(where[:, 1])) == 4 and np.ptp(where[:, 1]) <= 5
+        assert where[:, 1].min() >= [20, 30][scene]
+    assert set(origins(samples.images)[:, 0, 0]) == {0, 1}
+    order = origins(samples.images)[:, :, 1].argsort(1)
+    assert len({tuple(row) for row in order}) > 8  # references are no earlier and no later than the others
+
+
+def test_unrelated_references_come_from_another_scene_of_the_same_source() -> None:
+    one, two = Noise([20, 30, 20]), Noise([40, 40], name="other")
+    samples = sampled(one, two, samples=60)
+    found = set()
+    for views, others, place in zip(samples.images, samples.unrelated, samples.places, strict=True):
+        (scene, other) = origins(views)[0, 0], origins(others)
+        assert other[0, 0] == other[1, 0] != scene and other[0, 1] != other[1, 1]
+        found.add((place.split("/")[0], int(scene), int(other[0, 0])))
+    assert found == {("noise", a, b) for a in range(3) for b in range(3) if a != b} | {("other", 0, 1), ("other", 1, 0)}
+
+
+def test_whole_scenes_held_out_may_be_compared_with_training_scenes() -> None:
+    samples = sampled(Noise([8] * 10), holdout=HoldOut(0.2, "scenes"), samples=40)
+    assert set(origins(samples.images)[:, :, 0].ravel()) == {8, 9}
+    assert len(set(origins(samples.unrelated)[:, 0, 0])) > 6
+
+
+def test_unrelated_references_are_the_farthest_frames_of_an_only_scene() -> None:
+    samples = sampled(Noise([50]), holdout=HoldOut(0.2))
+    assert {tuple(row) for row in origins(samples.unrelated)[:, :, 1]} == {(0, 1)}
+    # Not those of the sample itself, even where they are the farthest.
+    few = sampled(Noise([8]), holdout=HoldOut(0.9))
+    for views, others in zip(origins(few.images)[..., 1], origins(few.unrelated)[..., 1], strict=True):
+        assert not set(views) & set(others)
+        distance = np.abs(np.arange(8) - views.mean())
+        left = sorted(set(range(8)) - set(views), key=lambda number: -distance[number])
+        assert distance[others].tolist() == distance[left[:2]].tolist()
+    with pytest.raises(DataError, match=r"noise/scene0 has 5 images .* only one"):
+        sampled(Noise([5]), holdout=HoldOut(0.9))
+
+
+def test_broken_images_are_replaced() -> None:
+    samples = sampled(Noise([20, 20], broken=[(0, 12), (1, 3), (1, 15)]), samples=40)
+    seen = {tuple(row) for row in np.concatenate([origins(samples.images), origins(samples.unrelated)], 1).reshape(-1, 2)}
+    assert not seen & {(0, 12), (1, 3), (1, 15)}
+    assert all(len(set(views)) == 4 for views in origins(samples.images)[..., 1])
+
+
+def test_samples_depend_on_the_seed_alone() -> None:
+    first, again, other = sampled(Noise([40, 40])), sampled(Noise([40, 40])), sampled(Noise([40, 40]), seed=1)
+    for name in ("images", "unrelated", "mask"):
+        assert torch.equal(getattr(first, name), getattr(again, name))
+        assert not torch.equal(getattr(first, name), getattr(other, name))
+    assert first.places == again.places
+    fewer = sampled(Noise([40, 40]), samples=5)
+    assert torch.equal(fewer.images, first.images[:5]) and torch.equal(fewer.mask, first.mask[:5])
+
+
+def literal_errors(images: np.ndarray, mask: np.ndarray, predicted: np.ndarray) -> tuple[float, float]:
+    """Structure and raw error of one sample by loops, in units of [-1, 1]; pictures in [0, 255] and [0, 1]."""
+    structured, raw = [], []
+    for view, y, x in np.argwhere(mask):
+        box = np.s_[view, :, y * PATCH : (y + 1) * PATCH, x * PATCH : (x + 1) * PATCH]
+        want, have = images[box] / 127.5 - 1, 2 * predicted[box] - 1
+        for channel in range(3):
+            raw.append((have[channel] - want[channel]) ** 2)
+            structured.append(((have[channel] - have[channel].mean()) - (want[channel] - want[channel].mean())) ** 2)
+    return float(np.mean(structured)), float(np.mean(raw))
+
+
+def test_errors_and_gain_are_what_numpy_finds() -> None:
+    samples = sampled(Noise([40, 40]), samples=7)
+    pictures = torch.rand(7, 4, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    by_bytes = {image[2:].numpy().tobytes(): picture for image, picture in zip(samples.images, pictures, strict=True)}
+
+    def draw(views: Tensor, hidden: Tensor, view: int) -> Tensor:
+        """A random picture; with references, whichever, half of the truth."""
+        guess = by_bytes[views[-2:].numpy().tobytes()][view - len(views)]
+        return 0.5 * guess + 0.5 * views[view].double() / 255 if len(views) == 4 else guess
+
+    structured, raw = errors(by_view(draw), samples.images, samples.mask, batch=3)
+    assert structured.dtype == raw.dtype == torch.float64 and structured.shape == (7,)
+    absent_structured, _ = errors(by_view(draw), samples.images[:, 2:], samples.mask[:, 2:], batch=3)
+    for n in range(7):
+        images, mask = samples.images[n].numpy().astype(float), samples.mask[n].numpy()
+        guess = pictures[n].numpy()
+        found = (float(structured[n]), float(raw[n]))
+        assert literal_errors(images, mask, 0.5 * guess + 0.5 * images / 255) == pytest.approx(found)
+        assert literal_errors(images[2:], mask[2:], guess[2:])[0] == pytest.approx(float(absent_structured[n]))
+    gain = cross_view_gain(by_view(draw), samples)
+    assert gain.true == gain.unrelated == pytest.approx(float(structured.mean()))
+    assert gain.absent == pytest.approx(float(absent_structured.mean())) and gain.absent > gain.unrelated
+    assert gain.gain == 0  # against the better of the controls
+    assert gain.psnr == pytest.approx(10 * np.log10(4 / float(raw.mean())))
+
+
+def test_the_gain_is_one_minus_the_ratio_to_the_better_control() -> None:
+    samples = random_samples(30)
+    gain = cross_view_gain(blend(0.75), samples)
+    # A share s of the truth leaves (1 - s)² of its structure.
+    assert gain.true / gain.absent == pytest.approx(0.25**2 / 0.9**2)
+    assert gain.unrelated == pytest.approx(gain.absent)
+    assert gain.gain == pytest.approx(1 - 0.25**2 / 0.9**2)
+    assert cross_view_gain(blend(1.0), samples).gain == 1
+    assert cross_view_gain(blend(0.0), samples).gain == pytest.approx(1 - 1 / 0.9**2)  # worse with references: below 0
+
+
+def test_controls_see_the_same_hidden_patches() -> None:
+    samples, calls = sampled(Noise([40, 40]), samples=5), []
+
+    def predict(images: Tensor, mask: Tensor) -> Tensor:
+        calls.append((images.clone(), mask.clone()))
+        return torch.zeros(int(mask.sum()), 3 * PATCH * PATCH)
+
+    cross_view_gain(predict, samples, batch=2)
+    assert len(calls) == 9
+    stages = [calls[:3], calls[3:6], calls[6:]]
+    images = [torch.cat([call[0] for call in stage]) for stage in stages]
+    masks = [torch.cat([call[1] for call in stage]) for stage in stages]
+    assert torch.equal(images[0], samples.images) and torch.equal(masks[0], samples.mask)
+    assert torch.equal(images[1][:, :2], samples.unrelated) and torch.equal(images[1][:, 2:], samples.images[:, 2:])
+    assert torch.equal(masks[1], samples.mask)
+    assert torch.equal(images[2], samples.images[:, 2:]) and torch.equal(masks[2], samples.mask[:, 2:])
+
+
+def test_structure_has_no_mean_in_any_channel() -> None:
+    patches = torch.rand(5, 2, 3 * 16, dtype=torch.float64)
+    found = structure(patches)
+    expected = patches.numpy().reshape(5, 2, 3, 16)
+    np.testing.assert_allclose(found, (expected - expected.mean(-1, keepdims=True)).reshape(5, 2, 48), atol=1e-12)
+
+
+def test_the_batch_size_changes_nothing() -> None:
+    samples = random_samples(10)
+    assert cross_view_gain(blend(0.6), samples, batch=1) == cross_view_gain(blend(0.6), samples, batch=16)
+
+
+def test_the_interval_holds_the_gain_and_shrinks_with_more_samples() -> None:
+    widths = []
+    for count in (10, 160):
+        gain = cross_view_gain(blend(0.6, noise=0.2), random_samples(count), batch=1)
+        assert gain.low < gain.gain < gain.high < 1 and gain.samples == count
+        widths.append(gain.high - gain.low)
+    assert 2.5 < widths[0] / widths[1] < 6.5  # about the square root of sixteen
+
+
+def test_the_interval_is_a_bootstrap_over_samples() -> None:
+    samples = random_samples(40)
+    predict = blend(0.6, noise=0.2)
+    replaced = torch.cat([samples.unrelated, samples.images[:, 2:]], dim=1)
+    inputs = [(samples.images, samples.mask), (replaced, samples.mask), (samples.images[:, 2:], samples.mask[:, 2:])]
+    table = np.stack([errors(predict, *part, batch=1)[0].numpy() for part in inputs])
+    rng, gains = np.random.default_rng(7), []
+    for _ in range(4000):
+        true, unrelated, absent = table[:, rng.integers(40, size=40)].mean(1)
+        gains.append(1 - true / min(unrelated, absent))
+    gain = cross_view_gain(predict, samples, batch=1)
+    width = gain.high - gain.low
+    assert np.abs(np.quantile(gains, [0.025, 0.975]) - [gain.low, gain.high]).max() < 0.15 * width
+    assert cross_view_gain(predict, samples, batch=1) == gain
+    other = cross_view_gain(predict, samples, batch=1, seed=1)
+    assert other.gain == gain.gain and (other.low, other.high) != (gain.low, gain.high)
+
+
+def test_all_terms_are_told() -> None:
+    gain = cross_view_gain(blend(0.6), random_samples(4))
+    terms = ("gain", "low", "high", "true", "unrelated", "absent", "psnr")
+    assert gain.scalars() == {f"heldout/cross_view_{name}": getattr(gain, name) for name in terms}
+    assert f"cross-view gain {gain.gain:.3f}" in str(gain) and "4 samples" in str(gain) and "dB" in str(gain)
+
+
+@pytest.mark.parametrize("settings", [{"samples": 1}, {"batch": 0}, {"window": 3}, {"ratio": 0.0}, {"ratio": 1.0}])
+def test_impossible_settings_are_told(settings: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=f"evaluation:.*{next(iter(settings))}={next(iter(settings.values()))}"):
+        GainConfig(**settings)  # type: ignore[arg-type]

@@ -1,0 +1,94 @@
+"""Two processes train as one with the same global batch, and stop as one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tiny import losses, same_bits, state, torchrun, train
+from torch import Tensor
+
+SHAPES = [
+    "plan.sizes=[16,32]",
+    "plan.views_per_scene=[1,2,4]",
+    "plan.reuse=2",
+    "masks.modes=[rectangle,random]",
+    "masks.ratios=[0.6,0.8]",
+    "masks.references=draw",
+    "masks.published=true",  # rectangles then hide unequal numbers of patches
+    "trainer.accumulate=2",
+    "trainer.steps=8",
+]
+
+
+@pytest.fixture(scope="module")
+def command(tiny: list[str]) -> list[str]:
+    return [*tiny, *SHAPES]
+
+
+@pytest.fixture(scope="module")
+def together(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of all runs by two ranks."""
+    folder = tmp_path_factory.mktemp("ranks")
+    (folder / "regular").write_text("")
+    bad = {"bad_rank": 1, "bad_step": 3}
+    cases: list[dict[str, Any]] = [
+        {"name": "good", "overrides": []},
+        {"name": "bad", "overrides": [], **bad},
+        {"name": "late", "overrides": ["trainer.log_every=8"], **bad},
+        {"name": "regular/file", "overrides": []},
+    ]
+    for case in cases:
+        case["overrides"] = [*command, *case["overrides"], f"output_dir={folder / case['name']}"]
+        case["name"] = case["name"].replace("/", "-")
+    (folder / "cases.json").write_text(json.dumps(cases))
+    done = torchrun(Path(__file__).with_name("ranked.py"), [str(folder / "cases.json"), str(folder)], folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def told(folder: Path, name: str) -> list[str]:
+    return [json.loads((folder / f"told-{rank}.json").read_text())[name] for rank in range(2)]
+
+
+def farthest(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    return max((one[key] - other[key]).abs().max().item() for key in one)
+
+
+@pytest.fixture(scope="module")
+def alone(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run by one rank with the same global batch."""
+    folder = tmp_path_factory.mktemp("alone")
+    more = ["trainer.batch_size=4", "trainer.save_every=1", "trainer.keep_every=1", f"output_dir={folder}"]
+    train([*command, *more])
+    return folder
+
+
+def test_two_ranks_are_one(together: Path, alone: Path) -> None:
+    assert told(together, "good") == ["True", "True"]
+    assert losses(together / "good") == pytest.approx(losses(alone), abs=1e-5)
+    assert len(losses(alone)) == 8
+    ranks = [torch.load(together / f"good-{rank}.pt") for rank in range(2)]
+    assert same_bits(*ranks)
+    assert farthest(ranks[0], state(alone)["model"]) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["bad", "late"])
+def test_one_bad_rank_stops_both_before_the_step(name: str, together: Path, alone: Path) -> None:
+    """Noticed at once, or only at the last log line: the weights are those of step 2."""
+    errors = told(together, name)
+    assert errors[0] == errors[1]
+    assert errors[0].startswith("NonFiniteLoss: step 3: the loss is not finite; scenes: folder/scene")
+    second, third = (state(alone / "checkpoints" / f"step-{step:08d}.pt")["model"] for step in (2, 3))
+    assert farthest(second, third) > 1e-4
+    for rank in range(2):
+        assert farthest(torch.load(together / f"{name}-{rank}.pt"), second) < 1e-5
+    assert not (together / name / "checkpoints").exists()
+
+
+def test_an_error_of_the_first_rank_is_raised_on_all(together: Path) -> None:
+    for error in told(together, "regular-file"):
+        assert error.startswith("ConfigError: output_dir=") and "cannot be written (Not a directory)" in error
