@@ -6,12 +6,12 @@ and defaults stand once, beside the code they configure. A section with a `_targ
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
-from hydra.utils import get_object
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from muskie.errors import ConfigError, nearest
@@ -159,13 +159,29 @@ def resolve_target(node: Mapping[str, Any], key: str) -> Callable[..., Any]:
     if not isinstance(path, str):
         raise ConfigError(f"{key} has no _target_; name a class, e.g. {key}._target_=my_package.MyClass")
     try:
-        found = get_object(path)
+        found = _import(path)
     except Exception as error:
         # Whatever the module raises while it is imported: it is the target that cannot be used.
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise ConfigError(f"{key}._target_={path!r} cannot be imported ({reason}); is its folder on PYTHONPATH?") from error
+        raise ConfigError(f"{key}._target_={path!r} cannot be imported ({error}); is its folder on PYTHONPATH?") from error
     try:
         inspect.signature(found)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{key}._target_={path!r} is no class or function with named arguments") from error
     return found
+
+
+def _import(path: str) -> Any:
+    """What stands at a dotted path: the longest part of it that is a module, then its attributes."""
+    names = path.split(".")
+    for length in range(len(names) - 1, 0, -1):
+        module = ".".join(names[:length])
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if length > 1 and error.name and f"{module}.".startswith(f"{error.name}."):
+                continue
+            raise
+        for name in names[length:]:
+            found = getattr(found, name)
+        return found
+    raise ImportError("a dotted path is needed, e.g. my_package.MyClass")

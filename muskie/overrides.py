@@ -51,6 +51,8 @@ def read_overrides(
         parsed = OverridesParser.create().parse_overrides(typed)
     except HydraException as error:
         raise ConfigError(f"cannot be read as key=value: {str(error).splitlines()[0]}") from error
+    if nameless := [_line(o) for o in parsed if not o.key_or_group]:
+        raise ConfigError(f"cannot be read as key=value: {nameless[0]!r} has no key")
     folders = [config_dir, *_extra_folders(flags)]
     groups = sorted({p.name for folder in folders for p in folder.iterdir() if p.is_dir()})
     choices = [o for o in parsed if o.key_or_group in groups]
@@ -168,12 +170,15 @@ class _Reading:
     def dropped(self, overrides: Sequence[Override]) -> list[str]:
         """A class named on the command line takes none of the keys that YAML files give to the one it replaces."""
         typed = {override.key_or_group for override in overrides}
-        keys = [
-            (f"{section}.{key}", key in known or key == "_target_")
-            for section, known in self.targets.items()
-            for key in self.config.get(section) or {}
-        ]
-        return [f"~{key}" for key, wanted in keys if not wanted and key not in typed]
+        words = []
+        for section, known in self.targets.items():
+            node = self.config.get(section)
+            for key in map(str, node if isinstance(node, DictConfig) else ()):
+                full = f"{section}.{key}"
+                if key not in known and key != "_target_" and full not in typed:
+                    # Hydra removes only what has a value.
+                    words += [*([] if OmegaConf.select(node, key) is not None else [f"{full}=0"]), f"~{full}"]
+        return words
 
     def _problem(self, key: str) -> str | None:
         """Why a key that no YAML file mentions is wrong, or None if a section's code knows it."""

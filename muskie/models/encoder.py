@@ -81,6 +81,14 @@ class AlternatingEncoder(nn.Module):
             images = images.to(self.image_mean.dtype) / 255
         return (images - self.image_mean) / self.image_std
 
+    def patches(self, images: Tensor, chosen: Tensor | None = None) -> Tensor:
+        """Images [B, V, 3, H, W] -> normalised patches [B, V, L, 3·p·p], or the `chosen` int64 [M] of all, [M, 3·p·p]."""
+        p = self.config.patch_size
+        patches = patchify(images, p)  # before they are normalised: bytes are quicker to move
+        if chosen is not None:
+            patches = patches.flatten(0, 2).index_select(0, chosen)
+        return self.normalise(patches.unflatten(-1, (3, p, p))).flatten(-3)
+
     def table(self, grid: tuple[int, int]) -> RopeTable:
         """The rotary table of one view of this grid: registers, then patches."""
         c = self.config
@@ -92,8 +100,7 @@ class AlternatingEncoder(nn.Module):
         """Images [B, V, 3, H, W] and mask bool [B, V, h, w] (True = hidden) -> tokens [B, V, R + L, C]."""
         grid = check_images(images, self.config.patch_size)
         # The convolution as a matrix product over patches: the same sum, and much faster on CPUs.
-        patches = patchify(self.normalise(images), self.config.patch_size)  # [B, V, L, 3·p·p]
-        patches = patches.to(self.patch_embed.weight.dtype)
+        patches = self.patches(images).to(self.patch_embed.weight.dtype)  # [B, V, L, 3·p·p]
         tokens = F.linear(patches, self.patch_embed.weight.flatten(1), self.patch_embed.bias)
         if mask is not None:
             check_mask(mask, images, grid)

@@ -15,7 +15,7 @@ from muskie.models.blocks import Block
 from muskie.models.decoder import AlternatingDecoder, DecoderConfig
 from muskie.models.encoder import AlternatingEncoder, EncoderConfig, Features
 from muskie.models.initialise import initialise
-from muskie.models.patches import check_images, check_mask, patchify, unpatchify
+from muskie.models.patches import check_images, check_mask, unpatchify
 
 
 @dataclass
@@ -95,8 +95,7 @@ class MaskedViewModel(nn.Module, PyTorchModelHubMixin, library_name="muskie", re
 
     def targets(self, images: Tensor, hidden: Tensor | None = None) -> Tensor:
         """The patches that a perfect `Prediction.pixels` would hold, float32, in the same layout."""
-        patches = patchify(self.encoder.normalise(images).float(), self.patch_size)  # [B, V, L, 3·p·p]
-        return patches if hidden is None else patches.flatten(0, 2).index_select(0, hidden)
+        return self.encoder.patches(images, hidden).float()
 
     @torch.no_grad()
     def reconstruct(self, images: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

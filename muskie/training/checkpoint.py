@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +24,29 @@ def save(folder: Path, step: int, state: dict[str, Any], keep_every: int = 0) ->
     Args:
         folder: made if missing.
         step: optimiser steps done.
-        state: tensors, numbers, strings, and lists and dicts of them; what `torch.load(weights_only=True)` reads.
+        state: tensors, numbers, strings, and lists and dicts of them; what `torch.load` reads without running code.
         keep_every: older checkpoints stay if their step is a multiple of this; 0: only the newest stays.
+
+    Raises:
+        CheckpointError: it cannot be written; the older ones are unharmed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{step:08d}.pt"
     beside = folder / f".{path.name}.{os.getpid()}.part"
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with beside.open("wb") as file:
             torch.save({"format": FORMAT, "step": step, **state}, file)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        if isinstance(error, OSError | RuntimeError):  # the latter is torch's own when a write fails
+            reason = f"the checkpoint of step {step} cannot be written to {folder} ({error}); is the disk full?"
+            raise CheckpointError(
+                f"{reason} Older checkpoints are unharmed: make room and continue with resume=auto"
+            ) from error
         raise
     _flush_names(folder)
     for old_step, old in _numbered(folder):

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -25,7 +25,8 @@ from muskie.models.flops import AttentionCall, Call, Product, training_calls
 from muskie.models.variants import create_model
 from muskie.objectives.pixels import MaskedPixels
 from muskie.streams import stream
-from muskie.training.distributed import choose_device
+from muskie.training.distributed import Ranks, choose_device
+from muskie.training.guard import FiniteGuard
 from muskie.training.optim import OptimConfig, build_optimizer
 from muskie.training.trainer_config import TrainerConfig
 
@@ -91,6 +92,7 @@ class TrainingStep:
         self.clip = optim.clip
         self.optimizer = build_optimizer(self.model, optim)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+        self.guard, self.done = FiniteGuard(Ranks(0, 1, self.device), steps=1), 0
         self.batches = [self._batch(setting, size) for size in setting.sizes]
         self.images = setting.batch * setting.views * len(setting.sizes)
         self.hidden = sum(int(mask.sum()) for _, mask in self.batches)
@@ -120,23 +122,20 @@ class TrainingStep:
         return torch.autocast(self.device.type, self.dtype) if self.dtype else nullcontext()
 
     def __call__(self) -> None:
-        """As `muskie.training.trainer.Trainer` does it, without telemetry."""
+        """As `muskie.training.trainer.Trainer` does it, less telemetry."""
         for cpu_images, mask in self.batches:
             with self._autocast():
                 images = cpu_images.to(self.device, non_blocking=True)
                 prediction = self.model(images, mask, hidden_only=True)
                 target = self.model.targets(images, prediction.hidden)
                 result = self.objective(prediction.pixels, prediction.confidence, target, prediction.hidden, mask)
-                self.scaler.scale(result.loss / len(self.batches)).backward()
+            self.scaler.scale(result.loss / len(self.batches)).backward()
+            self.guard.note(result.loss, result.scenes, ())
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
-        if self.scaler.is_enabled():
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-        else:
-            self.optimizer.found_inf = (~norm.isfinite()).float()  # type: ignore[attr-defined]
-            self.optimizer.grad_scale = None  # type: ignore[attr-defined]
-            self.optimizer.step()
+        self.done += 1
+        self.guard.step(self.optimizer, norm, self.done, overflow_allowed=self.scaler.is_enabled())
+        self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
 
 
@@ -189,34 +188,41 @@ class SquareProduct:
         self.a @ self.b
 
 
+class Seconds(NamedTuple):
+    """Time of one call: by the clock, and of all processors together that worked for this process."""
+
+    wall: float
+    processors: float
+
+
 def in_turns(
     parts: Mapping[str, Callable[[], None]], rounds: int, device: torch.device, least: float = 0.2
-) -> dict[str, list[float]]:
-    """Seconds that a call of each part takes, once a round, the parts one after the other in every round.
+) -> dict[str, list[Seconds]]:
+    """What a call of each part takes, once a round, the parts one after the other in every round.
 
     Args:
-        parts: by name; each is called once before anything is timed.
+        parts: by name; each is called before anything is timed.
         rounds: how many.
         device: awaited before the clock is read.
         least: seconds; a part that is quicker is called several times a round, and the mean taken.
     """
 
-    def seconds(part: Callable[[], None], calls: int) -> float:
+    def timed(part: Callable[[], None], calls: int) -> Seconds:
         _wait(device)
-        begun = time.perf_counter()
+        wall, processors = time.perf_counter(), time.process_time()
         for _ in range(calls):
             part()
         _wait(device)
-        return (time.perf_counter() - begun) / calls
+        return Seconds((time.perf_counter() - wall) / calls, (time.process_time() - processors) / calls)
 
     calls = {}
     for name, part in parts.items():
         part()
-        calls[name] = min(max(math.ceil(least / seconds(part, 1)), 1), 1000)
-    times: dict[str, list[float]] = {name: [] for name in parts}
+        calls[name] = min(max(math.ceil(least / timed(part, 1).wall), 1), 1000)
+    times: dict[str, list[Seconds]] = {name: [] for name in parts}
     for _ in range(rounds):
         for name, part in parts.items():
-            times[name].append(seconds(part, calls[name]))
+            times[name].append(timed(part, calls[name]))
     return times
 
 
@@ -228,19 +234,26 @@ def _wait(device: torch.device) -> None:
 
 
 def measure_speed(step: TrainingStep, rounds: int) -> dict[str, Any]:
-    """Times a step against its bare calls and a large matrix product; all times in seconds, rates per second."""
+    """Times a step against its bare calls and a large matrix product; times in seconds, rates per second.
+
+    `overhead_of_processors` is the ratio of processor times, on CPUs: it says nearly the same when other programs take
+    turns with this one.
+    """
     dtype = step.dtype or torch.float32
     square = SquareProduct(step.device, dtype)
     bare = BareCalls(step.calls, step.device, dtype)
     times = in_turns({"step": step, "bare": bare, "square": square}, rounds, step.device)
-    median = {name: statistics.median(values) for name, values in times.items()}
+    wall = {name: [seconds.wall for seconds in values] for name, values in times.items()}
+    median = {name: statistics.median(values) for name, values in wall.items()}
+    processors = {name: statistics.median(seconds.processors for seconds in values) for name, values in times.items()}
     flop = sum(call.forward + call.backward for call in step.calls)
     rate = square.flop / median["square"]
     return {
-        "step_s": {"median": median["step"], "fastest": min(times["step"]), "slowest": max(times["step"])},
-        "bare_s": median["bare"],
+        "step_s": {"median": median["step"], "fastest": min(wall["step"]), "slowest": max(wall["step"])},
+        "bare_s": {"median": median["bare"], "fastest": min(wall["bare"]), "slowest": max(wall["bare"])},
         "overhead": median["step"] / median["bare"],
-        "overhead_of_rounds": [a / b for a, b in zip(times["step"], times["bare"], strict=True)],
+        "overhead_of_rounds": [a / b for a, b in zip(wall["step"], wall["bare"], strict=True)],
+        "overhead_of_processors": processors["step"] / processors["bare"] if step.device.type == "cpu" else None,
         "images_per_s": step.images / median["step"],
         "tokens_per_s": step.tokens / median["step"],
         "forward_flop": sum(call.forward for call in step.calls),

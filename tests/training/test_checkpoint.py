@@ -54,7 +54,7 @@ def test_steps_of_nine_digits(tmp_path: Path) -> None:
     assert checkpoint.newest(tmp_path) == path and names(tmp_path) == ["step-123456789.pt"]
 
 
-@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("failure", [OSError(28, "No space left"), RuntimeError("failed writing file"), KeyboardInterrupt()])
 def test_a_write_that_fails_leaves_the_last_one(
     failure: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,11 +64,13 @@ def test_a_write_that_fails_leaves_the_last_one(
         file.write(b"half of it")
         raise failure
 
-    with monkeypatch.context() as patched, pytest.raises(type(failure)):
+    with monkeypatch.context() as patched, pytest.raises((CheckpointError, KeyboardInterrupt)) as raised:
         patched.setattr(torch, "save", failing)
         checkpoint.save(tmp_path, 2, content(2.0))
     assert names(tmp_path) == ["step-00000001.pt"]
     assert (tmp_path / "step-00000001.pt").read_bytes() == good
+    if raised.type is CheckpointError:
+        assert f"step 2 cannot be written to {tmp_path} ({failure}); is the disk full?" in str(raised.value)
 
 
 def test_what_a_killed_write_left_is_ignored_then_cleaned(tmp_path: Path) -> None:

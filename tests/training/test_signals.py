@@ -10,8 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from tiny import REPOSITORY, environment, metrics, pretraining, same_bits, state, train
+from torch.utils.data import Dataset
 
+from muskie.data.dataset import Request, Views
+from muskie.data.loading import SceneLoader
 from muskie.training.signals import StopSignal
 
 KILLED = str(Path(__file__).with_name("killed.py"))
@@ -124,6 +128,22 @@ def test_a_stopped_run_ends_with_the_same_bits(tiny: list[str], tmp_path: Path) 
             train([*command, f"output_dir={folder}"])
             assert [line["step"] for line in metrics(folder)] == [2, 3, 4, 6]
         assert same_bits(state(folder)["model"], state(tmp_path / "whole")["model"])
+
+
+class Handlers(Dataset[Views]):
+    """Tells, in place of scenes, what the process that reads them does about signals."""
+
+    def __getitem__(self, request: Request) -> Views:
+        ignored = [signal.getsignal(number) is signal.SIG_IGN for number in (signal.SIGINT, signal.SIGTERM)]
+        return Views(torch.zeros(1), [os.getpid()], [str(ignored)], [])
+
+
+def test_data_workers_leave_signals_to_the_parent() -> None:
+    """Otherwise they would be gone while the parent still waits for the batches of its last step."""
+    (batch,) = SceneLoader(Handlers(), [[Request(0, 0, 0)]], workers=1, pin=False)  # type: ignore[arg-type]
+    assert batch.samples != [os.getpid()] and batch.places == ["[True, True]"]
+    (batch,) = SceneLoader(Handlers(), [[Request(0, 0, 0)]], workers=0, pin=False)  # type: ignore[arg-type]
+    assert batch.samples == [os.getpid()] and batch.places == ["[False, False]"]
 
 
 def test_handlers_are_given_back() -> None:

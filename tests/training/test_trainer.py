@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import VARIED, losses, pretraining, same_bits, state, train
+from tiny import VARIED, losses, metrics, pretraining, same_bits, state, train
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -49,6 +49,8 @@ def test_two_micro_batches_of_four_are_one_batch_of_eight(tiny: list[str], tmp_p
     train([*command, "trainer.batch_size=4", "trainer.accumulate=2", f"output_dir={tmp_path / 'two'}"])
     train([*command, "trainer.batch_size=8", "trainer.accumulate=1", f"output_dir={tmp_path / 'one'}"])
     assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-6)
+    norms = [[line["train/grad_norm"] for line in metrics(tmp_path / name)] for name in ("two", "one")]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-5)
     two, one = state(tmp_path / "two")["model"], state(tmp_path / "one")["model"]
     assert max((one[key] - two[key]).abs().max().item() for key in one) < 1e-6
 

@@ -50,7 +50,7 @@ def train(overrides: Sequence[str], ranks: Ranks = ONE) -> Pretraining:
 
 
 def spoil(run: Pretraining, step: int) -> None:
-    """The first batch of a step gets a loss of NaN, and its first scene an infinite error."""
+    """The first batch of a step gets a loss of NaN, and its first scene an infinite error. The gradient stays as it was."""
     loss, prepare, bad = run.task.loss, run.task.prepare, [False]
 
     def spoilt_prepare(views: Any, at: int, group: int) -> Any:
@@ -60,7 +60,7 @@ def spoil(run: Pretraining, step: int) -> None:
     def spoilt_loss(*arguments: Any) -> Any:
         result = loss(*arguments)
         if bad[0]:
-            result.loss = result.loss * torch.nan
+            result.loss = result.loss + torch.nan
             result.scenes[0] = torch.inf
         return result
 

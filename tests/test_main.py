@@ -1,0 +1,205 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+from published_lines import BASE, LARGE
+
+from muskie.training import checkpoint
+
+REPOSITORY = Path(__file__).parents[1]
+Command = Callable[..., None]
+
+SMALL = ["--epochs", "1", "--num_workers", "0", "model.width=32", "model.depth=1", "model.heads=2", "plan.sizes=[32,64]",
+         "trainer.device=cpu", "evaluation.samples=2", "trainer.log_every=1", "trainer.picture_every=0"]  # fmt: skip
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
+    """Runs `main.py` with these words, in an empty folder; raises `SystemExit` where it would leave."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(REPOSITORY))
+    main = importlib.import_module("main")
+
+    def run(*words: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["main.py", *words])
+        main.main()
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield run
+    torch.set_num_threads(threads)
+
+
+def made(folder: Path) -> set[str]:
+    """What a command left behind, but for the log that Hydra opens."""
+    return {path.name for path in folder.iterdir()} - {"main.log", "multirun"}
+
+
+MISTAKES = {
+    "trainer.steps=abc": "trainer.steps='abc': should be a valid integer",
+    "trainer.stesp=3": "trainer.stesp is unknown; did you mean 'steps'",
+    "optim.lr=[1,2]": "optim.lr=[1, 2]: should be a valid number",
+    "plan.sizes=20": "plan.sizes=20: should be a list",
+    "plan.sizes=[20]": "plan.sizes: 20 is no multiple of the patch size 8; try 16",
+    "masks.modes=[random,blob]": "masks.modes has 2 entries and masks.ratios has 1",
+    "masks.ratios=[1.2]": "masks.ratios holds 1.2; a ratio is the hidden share of a view, a number above 0 and below 1",
+    "masks.references=5": "masks.references is 5: no view is left to mask in steps of 4 views",
+    "data.root=/no/where": "data.root='/no/where' does not exist",
+    "data.root={here}/empty": "empty' holds no image",
+    "data.roots=/no/where": "data.roots is unknown; did you mean 'root'",
+    "data=sevenscene": "data=sevenscene is unknown; did you mean 'sevenscenes'",
+    "model=muskie_bas": "model=muskie_bas is unknown; did you mean 'muskie_base'",
+    "experiment=muskie_bas": "experiment=muskie_bas is unknown; did you mean 'muskie_base'",
+    "model.heads=5": "model: width=32, heads=5",
+    "output_dir={here}/file/below": "file/below' cannot be written (Not a directory); give another one",
+    "output_dir={here}/file": "file' cannot be written",
+    "trainer.device=cuda:99": "trainer.device='cuda:99' is not there",
+    "trainer.device=nonsense": "trainer.device='nonsense' is no device; allowed: auto, cpu",
+    "trainer.precision=half": "trainer.precision='half'",
+    "resume={here}/cut.pt": "cut.pt cannot be read as a checkpoint",
+    "resume={here}/foreign.pt": "foreign.pt is no checkpoint of a muskie run (found: weights)",
+    "resume={here}/gone": "gone: there is no such file",
+    "init_from={here}/empty": "no config.json and no model.safetensors",
+    "objective._target_=no.such.Thing": "objective._target_='no.such.Thing' cannot be imported",
+    "--epoch=3": "--epoch is unknown; did you mean '--epochs'",
+    "evaluation.size=12": "evaluation.size=12 is no multiple of the patch size 8",
+    "seed=-1": "seed=-1: expected 0 or more",
+    "word": "cannot be read as key=value",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_named_before_anything_is_made(
+    mistake: str, command: Command, tiny: list[str], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    here = tmp_path_factory.mktemp("here")
+    (here / "empty").mkdir()
+    (here / "file").write_text("")
+    torch.save({"weights": 1}, here / "foreign.pt")
+    (here / "cut.pt").write_bytes((here / "foreign.pt").read_bytes()[:50])
+    with pytest.raises(SystemExit) as left:
+        command(*tiny, f"output_dir={tmp_path / 'out'}", mistake.format(here=here))
+    assert isinstance(left.value.code, str)  # printed to stderr, status 1
+    assert left.value.code.startswith("error: ") and MISTAKES[mistake] in left.value.code
+    assert not made(tmp_path)
+
+
+def test_without_a_root(command: Command, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as left:
+        command("data=folder")
+    assert left.value.code == "error: data.root must be given, e.g. data.root=PATH"
+    assert not made(tmp_path)
+
+
+def test_all_mistakes_of_all_sections_at_once(command: Command, tiny: list[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        command(*tiny, "trainer.batch_size=0", "optim.lr=-1", "masks.ratios=[0.5,0.5]", "holdout.by=rooms")
+    for part in ("trainer.batch_size=0", "optim.lr=-1", "masks.ratios has 2", "holdout.by='rooms'"):
+        assert part in str(left.value.code)
+
+
+def test_keys_that_no_yaml_file_mentions(command: Command, tiny: list[str], tmp_path: Path) -> None:
+    keys = [
+        "trainer.accumulate=2",
+        "model.patch_size=4",
+        "model.decoder.depth=1",
+        "model.decoder.width=16",
+        "model.decoder.heads=1",
+    ]
+    command(*tiny, *keys, f"output_dir={tmp_path / 'out'}")
+    config = (tmp_path / "out" / "config.yaml").read_text()
+    assert "accumulate: 2" in config and "patch_size: 4" in config
+    weights = checkpoint.load(tmp_path / "out")["model"]
+    assert "decoder.embed.weight" in weights and weights["encoder.patch_embed.weight"].shape == (32, 3, 4, 4)
+
+
+def test_a_finished_run_says_so(
+    command: Command, tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(*tiny, "output_dir=out")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:3] == ["  no held-out data, so no cross-view gain", "  run folder   out"]
+    command(*tiny, "output_dir=out")
+    out, err = capsys.readouterr()
+    assert out.startswith(
+        "already finished at step 4 of 4 (out/checkpoints/step-00000004.pt). To train on, raise trainer.steps"
+    )
+    assert "choose another output_dir" in out and err == ""
+
+
+def test_hydras_own_flags(command: Command, tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command("--cfg", "job", *tiny, "trainer.accumulate=3")
+    out = capsys.readouterr().out
+    assert "accumulate: 3" in out and "name: muskie_tiny" in out
+    for flag, part in (("--help", "model: muskie_base, muskie_huge"), ("--hydra-help", "--multirun")):
+        with suppress(SystemExit):
+            command(flag)
+        assert part in capsys.readouterr().out
+    assert not made(tmp_path)
+
+
+def test_a_sweep_has_a_folder_for_each_job(command: Command, tiny: list[str], tmp_path: Path) -> None:
+    command("-m", *tiny, "trainer.steps=1", "seed=1,2")
+    runs = list((tmp_path / "outputs").iterdir())
+    assert sorted("seed: 1" in (run / "config.yaml").read_text() for run in runs) == [False, True]
+    command("--multirun", *tiny, "trainer.steps=1", "seed=1,2", "output_dir='sweep/${hydra:job.num}'")
+    assert sorted(path.name for path in (tmp_path / "sweep").iterdir()) == ["0", "1"]
+
+
+@pytest.mark.parametrize(("line", "epoch", "steps"), [(BASE, "8", 4), (LARGE, "16", 2)])
+def test_the_published_lines_run(
+    line: list[str], epoch: str, steps: int, command: Command, image_root: Path, tmp_path: Path
+) -> None:
+    command(*line, "--epoch_size", epoch, *SMALL, "data=folder", f"data.root={image_root}")
+    (folder,) = (tmp_path / "output_dir").iterdir()
+    assert checkpoint.load(folder)["step"] == steps
+    assert list(folder.glob("events.out.tfevents.*")) and (folder / "model" / "model.safetensors").is_file()
+
+
+def test_the_published_line_runs_in_two_processes(image_root: Path, tmp_path: Path) -> None:
+    launcher = [
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node",
+        "2",
+        "--rdzv_backend",
+        "c10d",
+        "--rdzv_endpoint",
+        "127.0.0.1:0",
+    ]
+    words = [*BASE, "--epoch_size", "16", "--batch_size", "2", *SMALL, "data=folder", f"data.root={image_root}"]
+    done = subprocess.run(
+        [sys.executable, *launcher, str(REPOSITORY / "main.py"), *words],
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    # 16 scenes, 2 of each rank a load, each load used twice; one voice for both.
+    assert checkpoint.load(tmp_path / "output_dir" / "base")["step"] == 8
+    assert done.stdout.count("run folder") == 1 and done.stderr.count("starts from scratch") == 1
+    assert "on 2 x cpu" in done.stderr and done.stderr.count("step 8/8") == 1
+
+
+def test_a_mistake_in_a_process_of_its_own(tmp_path: Path) -> None:
+    words = ["data=folder", "data.root=/no/where", "trainer.device=cpu"]
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "main.py"), *words], cwd=tmp_path, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1 and done.stdout == ""
+    assert (
+        done.stderr == "error: data.root='/no/where' does not exist; give a folder with one sub-folder of images a scene\n"
+    )
+    assert not made(tmp_path)
