@@ -34,9 +34,11 @@ def benchmark_step(arguments: argparse.Namespace) -> dict[str, Any]:
     from muskie.training.measure import StepSetting, TrainingStep, measure_speed
     from muskie.training.memory import peak_resident_bytes, resident_bytes, step_bytes
 
-    if arguments.steps < 1 or (arguments.threads is not None and arguments.threads < 1):
-        raise ConfigError(f"--steps {arguments.steps}, --threads {arguments.threads}: expected at least 1")
-    if arguments.threads:
+    if arguments.steps < 0:
+        raise ConfigError(f"--steps {arguments.steps}: expected 0 or more")
+    if arguments.threads is not None:
+        if arguments.threads < 1:
+            raise ConfigError(f"--threads {arguments.threads}: expected at least 1")
         torch.set_num_threads(arguments.threads)
     setting = StepSetting(
         model=arguments.model,
@@ -51,20 +53,18 @@ def benchmark_step(arguments: argparse.Namespace) -> dict[str, Any]:
         references=arguments.references,
     )
     step = TrainingStep(setting)
-    resident = resident_bytes()
-    for _ in range(2):  # the first compiles and makes the optimiser's state
+    memory = {"weights": sum(parameter.nbytes for parameter in step.model.parameters())}
+    before = resident_bytes()
+    for _ in range(2):  # the first one compiles and makes the optimiser's state
         step()
-    weights = sum(parameter.nbytes for parameter in step.model.parameters())
-    state = sum(v.nbytes for values in step.optimizer.state.values() for v in values.values())
-    memory: dict[str, Any] = {"weights": weights, "optimizer": state}
-    if step.device.type == "cpu":
-        # Before the profiler and the bare calls take memory of their own.
-        peak = peak_resident_bytes()
-        memory |= {"resident_peak": peak, "resident_beyond_model": peak - resident}
+    memory["optimizer"] = sum(v.nbytes for values in step.optimizer.state.values() for v in values.values())
+    if step.device.type == "cpu":  # now, before the profiler and the bare calls take memory of their own
+        memory["peak"] = peak_resident_bytes()
+        memory["peak_beyond_model"] = memory["peak"] - before
     if step.device.type != "mps":
-        memory["step_peak"] = step_bytes(step, step.device)
+        memory["step"] = step_bytes(step, step.device)
     if step.device.type == "cuda":
-        memory["allocated_peak"] = torch.cuda.max_memory_allocated(step.device)
+        memory["peak"] = torch.cuda.max_memory_allocated(step.device)
     return {
         "setting": vars(setting),
         "device": torch.cuda.get_device_name(step.device) if step.device.type == "cuda" else _processor(),
@@ -73,8 +73,8 @@ def benchmark_step(arguments: argparse.Namespace) -> dict[str, Any]:
         "images": step.images,
         "tokens": step.tokens,
         "hidden_patches": step.hidden,
-        **measure_speed(step, arguments.steps),
         "memory_bytes": memory,
+        **(measure_speed(step, arguments.steps) if arguments.steps else {}),
     }
 
 
@@ -87,26 +87,32 @@ def _processor() -> str:
 
 def show_step(result: dict[str, Any]) -> None:
     """Prints the fields of `benchmark_step` for people."""
-    setting, seconds, memory = result["setting"], result["step_s"], result["memory_bytes"]
-    on = [name for name in ("compile", "checkpointing") if setting[name]]
+    setting = result["setting"]
+    words = [setting["precision"], *(name for name in ("compile", "checkpointing") if setting[name])]
     sizes = "+".join(map(str, setting["sizes"]))
-    print(f"{setting['model']}, {setting['batch']} x {setting['views']} views at {sizes} px, {setting['precision']}", *on, sep=", ")
+    print(f"{setting['model']}, {setting['batch']} x {setting['views']} views at {sizes} px, {', '.join(words)}")
     print(f"{result['device']}, {result['threads']} threads, torch {result['torch']}")
-    rounds = sorted(result["overhead_of_rounds"])
-    spread = f"{_ms(seconds['fastest'])} to {_ms(seconds['slowest'])}"
-    row = "  {:<18}{}".format
-    print(row("step", f"{_ms(seconds['median'])} ({spread}, {len(rounds)} rounds)"))
-    print(row("images/s", f"{result['images_per_s']:.1f}"))
-    print(row("tokens/s", f"{result['tokens_per_s']:,.0f}"))
-    print(row("operations", f"{result['flop'] / 1e12:.3f} TFLOP a step, {result['flop_per_s'] / 1e12:.3f} TFLOP/s"))
-    print(row("MFU", f"{result['mfu']:.1%} of {result['matmul_flop_per_s'] / 1e12:.3f} TFLOP/s, measured on a large matrix product"))
-    print(row("bare calls", f"{_ms(result['bare_s'])}: the same matrix products and attention calls, and nothing else"))
-    print(row("overhead", f"{result['overhead']:.3f} (rounds {rounds[0]:.3f} to {rounds[-1]:.3f}); step / bare calls"))
-    print(row("memory", ", ".join(f"{name.replace('_', ' ')} {value / 2**20:,.0f} MiB" for name, value in memory.items())))
+    if "step_s" in result:
+        rounds, processors = sorted(result["overhead_of_rounds"]), result["overhead_of_processors"]
+        in_processors = f"; {processors:.3f} in processor time" if processors else ""
+        tera = {name: result[name] / 1e12 for name in ("flop", "flop_per_s", "matmul_flop_per_s")}
+        _row("step", _milliseconds(result["step_s"]))
+        _row("bare calls", f"{_milliseconds(result['bare_s'])}: its matrix products and attention calls, nothing else")
+        _row("overhead", f"{result['overhead']:.3f} step / bare (rounds {rounds[0]:.3f} to {rounds[-1]:.3f}){in_processors}")
+        _row("images/s", f"{result['images_per_s']:.1f}")
+        _row("tokens/s", f"{result['tokens_per_s']:,.0f}")
+        _row("operations", f"{tera['flop']:.3f} TFLOP a step, {tera['flop_per_s']:.3f} TFLOP/s")
+        _row("MFU", f"{result['mfu']:.1%} of {tera['matmul_flop_per_s']:.3f} TFLOP/s, measured on a large matrix product")
+    for name, value in result["memory_bytes"].items():
+        _row(f"memory: {name.replace('_', ' ')}", f"{value / 2**20:,.0f} MiB")
 
 
-def _ms(seconds: float) -> str:
-    return f"{1e3 * seconds:.1f} ms"
+def _row(name: str, value: object) -> None:
+    print(f"  {name:<28}{value}")
+
+
+def _milliseconds(seconds: dict[str, float]) -> str:
+    return "{median:.1f} ms ({fastest:.1f} to {slowest:.1f})".format(**{k: 1e3 * v for k, v in seconds.items()})
 
 
 def benchmark_data(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -122,25 +128,24 @@ def benchmark_data(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.loads < 1:
         raise ConfigError(f"--loads {arguments.loads}: expected at least 1")
     overrides = read_overrides(arguments.overrides, CONFIGS, "pretrain", SECTIONS.names())
-    built = read_settings(compose_config(CONFIGS, "pretrain", overrides))
-    trainer, model = built["trainer"], dict(built["model"])
-    patch_size = create_model(**{**model, "depth": 1}).patch_size
-    # One load more than is measured: the first one starts the workers.
-    steps = (arguments.loads + 1) * built["plan"].get("reuse", 1)
-    plan = StepPlan(patch_size=patch_size, steps=steps, seed=built["seed"], **built["plan"])
-    sources = build_sources(built["data"])
-    index = SceneIndex(sources, "train", built["holdout"], plan.views)
-    dataset = ViewDataset(index, plan, built["augment"], trainer.cache_mb)
+    settings = read_settings(compose_config(CONFIGS, "pretrain", overrides))
+    trainer, model = settings["trainer"], {**settings["model"], "depth": 1}
+    patch_size = create_model(model.pop("name"), **model).patch_size
+    steps = (1 + arguments.loads) * settings["plan"].get("reuse", 1)  # the first load starts the workers
+    plan = StepPlan(patch_size=patch_size, steps=steps, seed=settings["seed"], **settings["plan"])
+    sources = build_sources(settings["data"])
+    index = SceneIndex(sources, "train", settings["holdout"], plan.views)
+    dataset = ViewDataset(index, plan, settings["augment"], trainer.cache_mb)
     loader = SceneLoader(dataset, LoadSampler(plan, trainer.batch_size), trainer.workers, pin=False)
-    started = time.perf_counter()
-    images, pixels, unreadable = 0, 0, 0
-    for number, views in enumerate(loader):
-        if number == len(plan.sizes) - 1:
-            images, pixels, first = 0, 0, time.perf_counter()
-            continue
-        images += views.images.shape[0] * views.images.shape[1]
-        pixels += views.images[:, :, 0].numel()
+    images = pixels = unreadable = 0
+    started = first = time.perf_counter()
+    for number, views in enumerate(loader, 1):
         unreadable += len(views.unreadable)
+        if number > len(plan.sizes):
+            images += views.images.shape[0] * views.images.shape[1]
+            pixels += views.images[:, :, 0].numel()
+        elif number == len(plan.sizes):
+            first = time.perf_counter()
     elapsed = time.perf_counter() - first
     return {
         "sources": [source.name for source in sources],
@@ -158,14 +163,12 @@ def benchmark_data(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def show_data(result: dict[str, Any]) -> None:
     """Prints the fields of `benchmark_data` for people."""
-    sizes = "+".join(map(str, result["sizes"]))
-    print(f"{'+'.join(result['sources'])}, {result['batch_size']} x {result['views']} views at {sizes} px, ", end="")
-    print(f"{result['workers']} workers")
-    row = "  {:<18}{}".format
-    print(row("images/s", f"{result['images_per_s']:.1f} over {result['loads']} loads"))
-    print(row("megapixels/s", f"{result['megapixels_per_s']:.2f}"))
-    print(row("first load", f"{result['first_load_s']:.2f} s"))
-    print(row("unreadable images", result["unreadable_images"]))
+    shape = f"{result['batch_size']} x {result['views']} views at {'+'.join(map(str, result['sizes']))} px"
+    print(f"{'+'.join(result['sources'])}, {shape}, {result['workers']} workers")
+    _row("images/s", f"{result['images_per_s']:.1f} over {result['loads']} loads")
+    _row("megapixels/s", f"{result['megapixels_per_s']:.2f}")
+    _row("first load", f"{result['first_load_s']:.2f} s")
+    _row("unreadable images", result["unreadable_images"])
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -185,7 +188,12 @@ def build_parser() -> argparse.ArgumentParser:
     add("--checkpointing", action="store_true", help="recompute activations in the backward pass")
     add("--mask-ratio", type=float, default=0.9, help="hidden share of a masked view")
     add("--references", type=int, help="whole views of a scene; None: 2, fewer where there are no more views")
-    add("--steps", type=int, default=10, help="rounds in which step, bare calls and a large matrix product take turns")
+    add(
+        "--steps",
+        type=int,
+        default=10,
+        help="rounds in which step, bare calls and a large matrix product take turns; 0: memory alone",
+    )
     add("--threads", type=int, help="CPU threads; None: as torch chooses")
     add("--json", action="store_true", help="print one line of JSON")
     step.set_defaults(run=benchmark_step, show=show_step)

@@ -105,6 +105,8 @@ def test_overrides_behind_the_flags_win() -> None:
     assert s["model"] == {"name": "muskie_tiny"} and s["plan"]["sizes"] == [32]
     assert settings("plan.reuse=1", *BASE, "--epochs", "3")["plan"]["reuse"] == 1
     assert settings(*BASE, "--epochs", "3")["trainer"].epochs == 3
+    keys = [word.split("=")[0] for word in translate([*BASE, "model=muskie_tiny", "plan.sizes=[32]"])]
+    assert len(keys) == len(set(keys))
     words = translate(["--mask_mode", "random", "blob", "-m", "seed=1,2", "--epochs", "2", "--cfg", "job"])
     assert words[-4:] == ["-m", "seed=1,2", "--cfg", "job"]
 

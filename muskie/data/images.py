@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from muskie.data.scene import Camera, Frame
+from muskie.errors import ConfigError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
@@ -148,6 +149,15 @@ class Augmentation:
     flip_x: float = 0.5
     flip_y: float = 0.0
     per_view: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_area <= 1:
+            raise ConfigError(f"augment.min_area={self.min_area}: expected a share of the image in (0, 1]")
+        if self.distortion < 1:
+            raise ConfigError(f"augment.distortion={self.distortion}: expected a factor of 1 or more")
+        for name in ("flip_x", "flip_y"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"augment.{name}={getattr(self, name)}: expected a probability in [0, 1]")
 
     def draw(self, rng: np.random.Generator, image_aspect: float, target_aspect: float) -> Crop:
         """One crop; aspects are width / height."""

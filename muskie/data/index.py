@@ -104,7 +104,8 @@ class SceneIndex:
             part = {"train": "to train on", "heldout": "held out"}.get(self.part, "in all")
             raise DataError(
                 f"source {source.name!r}: {len(short)} of {len(scenes)} scenes have fewer than {min_frames} images "
-                f"{part}: {listed}{more}. Remove them, lower plan.views, or change holdout.share={self.holdout}"
+                f"{part}: {listed}{more}. Remove them, lower plan.views, hold out whole scenes (holdout.by=scenes), or "
+                f"change holdout.share={self.holdout}"
             )
 
     def places(self, source: SceneSource) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from muskie.errors import ConfigError
 from muskie.models.blocks import AlternatingStack, BlockConfig
 from muskie.models.rope import rope_table
 
@@ -27,6 +28,14 @@ class DecoderConfig:
     mlp_ratio: float = 4.0
     qk_norm: bool = False
     rotate_values: bool = False
+
+    def __post_init__(self) -> None:
+        if self.depth < 0:
+            raise ConfigError(f"model.decoder.depth={self.depth}: expected 0 (a linear head) or more")
+        if self.depth and (min(self.width, self.heads) < 1 or self.width % self.heads or (self.width // self.heads) % 4):
+            raise ConfigError(
+                f"model.decoder.width={self.width}, model.decoder.heads={self.heads}: width / heads must be a multiple of 4"
+            )
 
 
 class AlternatingDecoder(nn.Module):

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from muskie.errors import ConfigError
 from muskie.models.blocks import AlternatingStack, BlockConfig
 from muskie.models.patches import check_images, check_mask, patchify
 from muskie.models.rope import RopeTable, rope_table
@@ -44,6 +45,21 @@ class EncoderConfig:
     rotate_values: bool = False
     image_mean: Sequence[float] = (0.5, 0.5, 0.5)
     image_std: Sequence[float] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        for name, least in (("width", 4), ("depth", 1), ("heads", 1), ("patch_size", 1), ("registers", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"model.{name}={getattr(self, name)}: expected at least {least}")
+        if self.width % self.heads or (self.width // self.heads) % 4:
+            raise ConfigError(
+                f"model.width={self.width}, model.heads={self.heads}: width / heads must be a multiple of 4, e.g. 64"
+            )
+        if self.rope_angles_in not in (None, "float16", "bfloat16"):
+            raise ConfigError(f"model.rope_angles_in={self.rope_angles_in!r}: expected null, float16 or bfloat16")
+        if len(self.image_mean) != 3 or len(self.image_std) != 3 or min(self.image_std) <= 0:
+            raise ConfigError(
+                f"model.image_mean={self.image_mean}, model.image_std={self.image_std}: expected 3 numbers, std > 0"
+            )
 
 
 @dataclass

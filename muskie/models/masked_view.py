@@ -88,7 +88,10 @@ class MaskedViewModel(nn.Module, PyTorchModelHubMixin, library_name="muskie", re
         tokens = tokens[:, :, self.encoder.config.registers :]  # [B, V, L, C]
         hidden = None
         if hidden_only:
-            hidden = mask.flatten().nonzero().squeeze(1).to(tokens.device, non_blocking=True)  # [M]
+            hidden = mask.flatten().nonzero().squeeze(1)  # [M]
+            if tokens.is_cuda and not hidden.is_cuda:
+                hidden = hidden.pin_memory()  # only page-locked memory is copied without waiting
+            hidden = hidden.to(tokens.device, non_blocking=True)
             tokens = tokens.flatten(0, 2).index_select(0, hidden)  # [M, C]
         pixels, confidence = self.head(norm(tokens)).float().chunk(2, dim=-1)
         return Prediction(pixels, confidence.sigmoid(), hidden)

@@ -14,14 +14,15 @@ from torch import Tensor
 
 
 class RopeTable(NamedTuple):
-    """Cosines and sines of every token, each [T, 2, d/4]: token, axis (row, column), frequency."""
+    """For every token and channel, as they stand in `rotate`: what multiplies the channel itself (the cosine) and the
+    channel that it is paired with (the sine, negative for the first of a pair). Each [T, d]."""
 
     cos: Tensor
     sin: Tensor
 
     def tile(self, views: int) -> RopeTable:
-        """The table of `views` copies of the same tokens one after the other, [views·T, 2, d/4]."""
-        return RopeTable(self.cos.repeat(views, 1, 1), self.sin.repeat(views, 1, 1))
+        """The table of `views` copies of the same tokens one after the other, [views·T, d]."""
+        return RopeTable(self.cos.repeat(views, 1), self.sin.repeat(views, 1))
 
     def inverse(self) -> RopeTable:
         """The table that turns back."""
@@ -63,7 +64,8 @@ def rope_table(
     angle = torch.nn.functional.pad(angle, (0, 0, 0, 0, prefix, 0))
     if angles_in is not None:
         angle = angle.to(angles_in)
-    return RopeTable(angle.cos().to(dtype), angle.sin().to(dtype))
+    cos, sin = angle.cos().to(dtype), angle.sin().to(dtype)
+    return RopeTable(torch.stack([cos, cos], dim=2).flatten(1), torch.stack([-sin, sin], dim=2).flatten(1))
 
 
 def rotate(x: Tensor, table: RopeTable) -> Tensor:
@@ -76,9 +78,7 @@ def rotate(x: Tensor, table: RopeTable) -> Tensor:
     Returns:
         [..., T, heads, d]. Inner products of turned queries and keys depend on the difference of positions alone.
     """
-    # Whole heads at once, and not half by half: on CPUs, runs of d/4 channels are too short to be quick.
-    cos = torch.stack([table.cos, table.cos], dim=2).flatten(1).unsqueeze(1)  # [T, 1, d]
-    sin = torch.stack([-table.sin, table.sin], dim=2).flatten(1).unsqueeze(1)  # [T, 1, d]
     row_first, row_second, column_first, column_second = x.chunk(4, dim=-1)
     partner = torch.cat([row_second, row_first, column_second, column_first], dim=-1)
-    return torch.addcmul(x * cos, partner, sin)
+    # Whole heads at once and not quarter by quarter: on CPUs, such short runs of channels are slow.
+    return torch.addcmul(x * table.cos.unsqueeze(1), partner, table.sin.unsqueeze(1))

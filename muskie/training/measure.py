@@ -27,6 +27,7 @@ from muskie.objectives.pixels import MaskedPixels
 from muskie.streams import stream
 from muskie.training.distributed import Ranks, choose_device
 from muskie.training.guard import FiniteGuard
+from muskie.training.memory import keep_freed_memory
 from muskie.training.optim import OptimConfig, build_optimizer
 from muskie.training.trainer_config import TrainerConfig
 
@@ -84,6 +85,8 @@ class TrainingStep:
             self.dtype = TrainerConfig(precision=setting.precision).autocast_dtype(self.device)
         except ConfigError as error:
             raise ConfigError(str(error).replace("trainer.", "--")) from error
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.model = create_model(setting.model).to(self.device).train()
         self.model.set_checkpointing(setting.checkpointing)
         if setting.compile:

@@ -76,6 +76,8 @@ class MaskedViewTask:
         rngs = [stream(plan.seed, "mask", step, group, s, part) for s in loaded.samples for part in range(parts)]
         p = plan.patch_size
         mask = self.masks.draw(choice, rngs, views, (images.shape[-2] // p, images.shape[-1] // p))
+        if images.is_pinned():
+            mask = mask.pin_memory()
         return MaskedViews(images, mask, [place for place in loaded.places for _ in range(parts)])
 
     def images(self, batch: MaskedViews) -> int:

@@ -70,9 +70,7 @@ class Trainer:
         self.wrapped: nn.Module = self.model
         if ranks.world > 1:
             ids = [ranks.device.index] if ranks.device.type == "cuda" else None
-            self.wrapped = DistributedDataParallel(
-                self.model, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True
-            )
+            self.wrapped = DistributedDataParallel(self.model, device_ids=ids, gradient_as_bucket_view=True)
         self.step = 0
         self.global_batch = config.batch_size * config.accumulate * ranks.world
         self.guard = FiniteGuard(ranks, config.log_every)
@@ -150,7 +148,8 @@ class Trainer:
         of them and not at the sum."""
         batch = self.task.prepare(views, self.step, number % self.run.sizes)
         if self.step == 0 and number < self.run.sizes:
-            self._pictures(batch, f"first_batch_{number}")
+            with self.window.aside():
+                self._pictures(batch, f"first_batch_{number}")
         if number == 0:
             self._sample = batch
         with self._sync_only(number == count - 1):
