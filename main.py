@@ -9,6 +9,10 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
+# Before torch is imported. Where data workers keep all cores busy, threads that spin while they wait for each other
+# slow training down several times; sleeping ones do not.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 from muskie import published_flags
 from muskie.errors import errors_in_words
 from muskie.overrides import read_overrides

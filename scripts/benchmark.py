@@ -31,8 +31,9 @@ def benchmark_step(arguments: argparse.Namespace) -> dict[str, Any]:
     os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the profiler that counts memory is loud where there is no GPU
     import torch
 
-    from muskie.training.measure import StepSetting, TrainingStep, measure_speed
+    from muskie.training.measure import measure_speed
     from muskie.training.memory import peak_resident_bytes, resident_bytes, step_bytes
+    from muskie.training.random_step import StepSetting, TrainingStep
 
     if arguments.steps < 0:
         raise ConfigError(f"--steps {arguments.steps}: expected 0 or more")

@@ -1,8 +1,8 @@
 """How fast a training step is, and against what: the bare matrix products and attention calls that it is made of.
 
-A step does what the trainer does: for every size forward on the hidden patches, objective and backward; then clipping and
-the optimiser. *Bare* are the same products and attention calls, forward and backward, and nothing else. Both are timed
-in turns, so that whatever else the machine does weighs on both; *overhead* is the ratio of their medians, 1 at best.
+*Bare* are the same products and attention calls as in a step, forward and backward, and nothing else. Step and bare calls
+are timed in turns, so that whatever else the machine does weighs on both; *overhead* is the ratio of their medians, 1 at
+best. With activation checkpointing, it includes what is computed a second time.
 """
 
 from __future__ import annotations
@@ -11,135 +11,14 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from muskie.errors import ConfigError
-from muskie.masking import MaskPolicy
-from muskie.models.flops import AttentionCall, Call, Product, training_calls
-from muskie.models.variants import create_model
-from muskie.objectives.pixels import MaskedPixels
-from muskie.streams import stream
-from muskie.training.distributed import Ranks, choose_device
-from muskie.training.guard import FiniteGuard
-from muskie.training.memory import keep_freed_memory
-from muskie.training.optim import OptimConfig, build_optimizer
-from muskie.training.trainer_config import TrainerConfig
-
-
-@dataclass(frozen=True)
-class StepSetting:
-    """What is measured.
-
-    Attributes:
-        model: a name of `muskie.list_models()`.
-        sizes: sides of square images in pixels; one optimiser step goes through all of them.
-        views, batch: views of a scene, scenes of each size.
-        device, precision, compile, checkpointing: as in `TrainerConfig`.
-        mask_ratio: hidden share of a masked view.
-        references: whole views of a scene; None: 2 if there are more views than that, else all but one.
-
-    Raises:
-        ConfigError: a value out of range.
-    """
-
-    model: str = "muskie_small"
-    sizes: Sequence[int] = (224,)
-    views: int = 8
-    batch: int = 1
-    device: str = "auto"
-    precision: str = "fp32"
-    compile: bool = False
-    checkpointing: bool = False
-    mask_ratio: float = 0.9
-    references: int | None = None
-
-    def __post_init__(self) -> None:
-        for name, value in (("views", self.views), ("batch", self.batch), ("size", min(self.sizes, default=0))):
-            if value < 1:
-                raise ConfigError(f"--{name} {value}: expected at least 1")
-        if not 0 < self.mask_ratio < 1:
-            raise ConfigError(f"--mask-ratio {self.mask_ratio}: expected a share in (0, 1)")
-        if self.references is None:
-            object.__setattr__(self, "references", min(2, self.views - 1))
-        elif not 0 <= self.references < self.views:
-            raise ConfigError(f"--references {self.references}: expected 0 to {self.views - 1}, fewer than --views")
-
-
-class TrainingStep:
-    """Call it to run one optimiser step on random images.
-
-    Attributes:
-        calls: the matrix products and attention calls of a step.
-        images, tokens, hidden: how many images, encoder tokens and hidden patches a step processes.
-    """
-
-    def __init__(self, setting: StepSetting) -> None:
-        try:
-            self.device = choose_device(setting.device)
-            self.dtype = TrainerConfig(precision=setting.precision).autocast_dtype(self.device)
-        except ConfigError as error:
-            raise ConfigError(str(error).replace("trainer.", "--")) from error
-        if self.device.type == "cpu":
-            keep_freed_memory()
-        self.model = create_model(setting.model).to(self.device).train()
-        self.model.set_checkpointing(setting.checkpointing)
-        if setting.compile:
-            self.model.compile_blocks()
-        self.objective, optim = MaskedPixels(), OptimConfig()
-        self.clip = optim.clip
-        self.optimizer = build_optimizer(self.model, optim)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
-        self.guard, self.done = FiniteGuard(Ranks(0, 1, self.device), steps=1), 0
-        self.batches = [self._batch(setting, size) for size in setting.sizes]
-        self.images = setting.batch * setting.views * len(setting.sizes)
-        self.hidden = sum(int(mask.sum()) for _, mask in self.batches)
-        encoder, decoder = self.model.encoder.config, self.model.decoder.config if self.model.decoder else None
-        self.tokens = self.images * encoder.registers + sum(mask.numel() for _, mask in self.batches)
-        self.calls: list[Call] = []
-        for _, mask in self.batches:
-            grid = (mask.shape[2], mask.shape[3])
-            self.calls += training_calls(encoder, decoder, setting.batch, setting.views, grid, int(mask.sum()))
-
-    def _batch(self, setting: StepSetting, size: int) -> tuple[Tensor, Tensor]:
-        """Images uint8 [B, V, 3, H, W] and mask bool [B, V, h, w], on the CPU as a loader gives them."""
-        p = self.model.patch_size
-        if size % p:
-            near = max(round(size / p), 1) * p
-            raise ConfigError(f"--size {size} is no multiple of the patch size {p} of {setting.model}; try {near}")
-        assert setting.references is not None
-        policy = MaskPolicy(ratios=(setting.mask_ratio,), references=setting.references)
-        rngs = [stream(0, "benchmark", size, scene) for scene in range(setting.batch)]
-        mask = policy.draw(policy.choose(rngs[0], setting.views), rngs, setting.views, (size // p, size // p))
-        generator = torch.Generator().manual_seed(size)
-        shape = (setting.batch, setting.views, 3, size, size)
-        images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
-        return (images.pin_memory() if self.device.type == "cuda" else images), mask
-
-    def _autocast(self) -> AbstractContextManager:
-        return torch.autocast(self.device.type, self.dtype) if self.dtype else nullcontext()
-
-    def __call__(self) -> None:
-        """As `muskie.training.trainer.Trainer` does it, less telemetry."""
-        for cpu_images, mask in self.batches:
-            with self._autocast():
-                images = cpu_images.to(self.device, non_blocking=True)
-                prediction = self.model(images, mask, hidden_only=True)
-                target = self.model.targets(images, prediction.hidden)
-                result = self.objective(prediction.pixels, prediction.confidence, target, prediction.hidden, mask)
-            self.scaler.scale(result.loss / len(self.batches)).backward()
-            self.guard.note(result.loss, result.scenes, ())
-        self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
-        self.done += 1
-        self.guard.step(self.optimizer, norm, self.done, overflow_allowed=self.scaler.is_enabled())
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
+from muskie.models.flops import AttentionCall, Call, Product
+from muskie.training.random_step import TrainingStep
 
 
 class BareCalls:
