@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from muskie.models.compiled import Linear, heads_first
 from muskie.models.rope import RopeTable, rotate
 
 
@@ -27,8 +28,8 @@ class Attention(nn.Module):
             raise ValueError(f"width={width}, heads={heads}: width / heads must be a multiple of 4")
         self.heads = heads
         self.rotate_values = rotate_values
-        self.qkv = nn.Linear(width, 3 * width)
-        self.proj = nn.Linear(width, width)
+        self.qkv = Linear(width, 3 * width)
+        self.proj = Linear(width, width)
         self.q_norm = nn.RMSNorm(width // heads) if qk_norm else nn.Identity()
         self.k_norm = nn.RMSNorm(width // heads) if qk_norm else nn.Identity()
 
@@ -39,7 +40,7 @@ class Attention(nn.Module):
         k = rotate(self.k_norm(k), table).to(v.dtype)
         if self.rotate_values:
             v = rotate(v, table).to(v.dtype)
-        out = F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)).transpose(1, 2)
+        out = F.scaled_dot_product_attention(heads_first(q), heads_first(k), heads_first(v)).transpose(1, 2)
         if self.rotate_values:
             out = rotate(out, table.inverse()).to(v.dtype)
         return self.proj(out.flatten(-2))

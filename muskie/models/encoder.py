@@ -93,9 +93,11 @@ class AlternatingEncoder(nn.Module):
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 0..255 or float in [0, 1], [..., 3, H, W] -> float, mean and std removed."""
+        scale = 1 / self.image_std
+        shift = -self.image_mean * scale
         if images.dtype == torch.uint8:
-            images = images.to(self.image_mean.dtype) / 255
-        return (images - self.image_mean) / self.image_std
+            images, scale = images.to(scale.dtype), scale / 255
+        return torch.addcmul(shift, images, scale)  # in one pass
 
     def patches(self, images: Tensor, chosen: Tensor | None = None) -> Tensor:
         """Images [B, V, 3, H, W] -> normalised patches [B, V, L, 3·p·p], or the `chosen` int64 [M] of all, [M, 3·p·p]."""

@@ -11,7 +11,7 @@ import torch
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
-from muskie.models.blocks import Block
+from muskie.models.blocks import AlternatingBlock
 from muskie.models.decoder import AlternatingDecoder, DecoderConfig
 from muskie.models.encoder import AlternatingEncoder, EncoderConfig, Features
 from muskie.models.initialise import initialise
@@ -123,9 +123,9 @@ class MaskedViewModel(nn.Module, PyTorchModelHubMixin, library_name="muskie", re
             self.decoder.blocks.checkpointing = on
 
     def compile_blocks(self) -> None:
-        """`torch.compile` each transformer block where it stands; names of weights do not change."""
+        """`torch.compile` each alternating block where it stands; names of weights do not change."""
         for module in self.modules():
-            if isinstance(module, Block):
+            if isinstance(module, AlternatingBlock):
                 module.compile()
 
     def _save_pretrained(self, save_directory: Path) -> None:

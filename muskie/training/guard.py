@@ -48,13 +48,22 @@ class FiniteGuard:
         """A micro-batch of the step that comes: its loss, the error of each of its scenes [B], and their names."""
         self._batches.append(_Batch(loss.detach(), scenes.detach(), places))
 
-    def step(self, optimizer: torch.optim.Optimizer, norm: Tensor, number: int, overflow_allowed: bool = False) -> None:
+    def step(
+        self,
+        optimizer: torch.optim.Optimizer,
+        norm: Tensor,
+        number: int,
+        clip: float = 0.0,
+        overflow_allowed: bool = False,
+    ) -> None:
         """Steps the optimiser, or leaves weights and moments as they are.
 
         Args:
             optimizer: a fused one.
             norm: of the gradient over all parameters, the same on all ranks.
             number: of this step, counted from 1.
+            clip: scale the gradient down to this norm; 0: do not. The optimiser's kernel scales as it reads, which
+                spares a pass over all gradients.
             overflow_allowed: fp16 overflows now and then by design. Such a step is left out, and no failure.
         """
         finite = torch.stack([batch.loss for batch in self._batches]).isfinite().all()
@@ -65,7 +74,7 @@ class FiniteGuard:
         usable = finite & norm.isfinite()
         skip = ~usable | (self._failed_at > 0)
         optimizer.found_inf = skip.float()  # type: ignore[attr-defined]  # what the fused kernel asks
-        optimizer.grad_scale = None  # type: ignore[attr-defined]
+        optimizer.grad_scale = (norm / clip).clamp(min=1) if clip else None  # type: ignore[attr-defined]  # it divides
         optimizer.step()
         failed = ~(finite if overflow_allowed else usable)
         self._failed_at = torch.where((self._failed_at == 0) & failed, number, self._failed_at)

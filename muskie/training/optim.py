@@ -78,6 +78,11 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=config.lr or config.base_lr, betas=(config.beta1, config.beta2), fused=True)
 
 
+def gradient_norm(model: nn.Module) -> torch.Tensor:
+    """The norm of the gradient over all parameters, a scalar on their device."""
+    return nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+
+
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Takes the moments of a saved state; decay and betas stay those of now, so that a changed setting has its effect."""
     settings = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]

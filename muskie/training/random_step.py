@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from muskie.errors import ConfigError
 from muskie.masking import MaskPolicy
@@ -18,7 +18,7 @@ from muskie.streams import stream
 from muskie.training.distributed import Ranks, choose_device
 from muskie.training.guard import FiniteGuard
 from muskie.training.memory import keep_freed_memory
-from muskie.training.optim import OptimConfig, build_optimizer
+from muskie.training.optim import OptimConfig, build_optimizer, gradient_norm
 from muskie.training.trainer_config import TrainerConfig
 
 
@@ -125,8 +125,8 @@ class TrainingStep:
             self.scaler.scale(result.loss / len(self.batches)).backward()
             self.guard.note(result.loss, result.scenes, ())
         self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        norm = gradient_norm(self.model)
         self.done += 1
-        self.guard.step(self.optimizer, norm, self.done, overflow_allowed=self.scaler.is_enabled())
+        self.guard.step(self.optimizer, norm, self.done, self.clip, overflow_allowed=self.scaler.is_enabled())
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)

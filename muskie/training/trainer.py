@@ -16,7 +16,7 @@ from muskie.data.dataset import Views
 from muskie.training import checkpoint
 from muskie.training.distributed import Ranks
 from muskie.training.guard import FiniteGuard
-from muskie.training.optim import OptimConfig, build_optimizer, restore_optimizer
+from muskie.training.optim import OptimConfig, build_optimizer, gradient_norm, restore_optimizer
 from muskie.training.signals import StopSignal
 from muskie.training.tasks import Task
 from muskie.training.telemetry import Telemetry
@@ -136,10 +136,10 @@ class Trainer:
         for number, views in enumerate(loaded):
             self._forward_backward(views, number, len(loaded))
         self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.clip or float("inf"))
+        norm = gradient_norm(self.model)
         self.window.add({"grad_norm": norm})
         self.step += 1
-        self.guard.step(self.optimizer, norm, self.step, overflow_allowed=self.scaler.is_enabled())
+        self.guard.step(self.optimizer, norm, self.step, self.optim.clip, overflow_allowed=self.scaler.is_enabled())
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
 
