@@ -12,12 +12,13 @@ from muskie.data.dataset import LoadSampler, ViewDataset
 from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.loading import SceneLoader, build_sources
 from muskie.data.plan import StepPlan
-from muskie.errors import CheckpointError, ConfigError
+from muskie.errors import ConfigError
 from muskie.evaluation.cross_view_gain import VIEWS, Gain, GainConfig, GainSamples, cross_view_gain, gain_samples
 from muskie.models.masked_view import MaskedViewModel
-from muskie.models.variants import create_model, from_pretrained
+from muskie.models.variants import create_model
 from muskie.training import checkpoint
 from muskie.training.distributed import Ranks, start
+from muskie.training.initial import take_weights
 from muskie.training.optim import OptimConfig
 from muskie.training.run_folder import Start, changes, check_writable, choose_start, make_folder
 from muskie.training.settings import read_settings
@@ -62,7 +63,7 @@ class Pretraining:
         if self.state is not None:
             checkpoint.load_weights(self.model, self.state["model"], str(self.start.checkpoint))
         elif where["init_from"]:
-            checkpoint.load_weights(self.model, initial_weights(where["init_from"]), f"init_from={where['init_from']}")
+            take_weights(self.model, where["init_from"])
         self.done: int = self.state["step"] if self.state else 0
         self.folder = self.start.folder
         self.gain: Gain | None = None
@@ -181,28 +182,6 @@ class Pretraining:
             f"data: {sources}; steps {self.done} to {self.steps} of {scenes} scenes x {self.plan.views} views at "
             f"{'+'.join(map(str, self.plan.sizes))} px"
         )
-
-
-def initial_weights(init_from: str) -> dict[str, Any]:
-    """The weights alone of a model folder, a run's folder, a checkpoint, or a model on the Hugging Face hub.
-
-    Raises:
-        CheckpointError: there is nothing of the kind.
-    """
-    path = Path(init_from).expanduser()
-    if path.suffix == ".pt":
-        return checkpoint.load(path)["model"]
-    try:
-        inside = path / "model"
-        return from_pretrained(str(inside if (inside / "config.json").is_file() else path)).state_dict()
-    except CheckpointError:
-        raise
-    except Exception as error:
-        # The hub's library has many ways to say that it found nothing.
-        raise CheckpointError(
-            f"init_from={init_from!r}: neither a model folder, a run's folder, a step-*.pt, nor a model that the Hugging "
-            f"Face hub gives ({type(error).__name__})"
-        ) from error
 
 
 def pretrain(config: DictConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -12,8 +13,8 @@ import torch
 from tiny import pretraining, same_bits, state, train
 
 from muskie.errors import CheckpointError, ConfigError, MuskieError
-from muskie.models.variants import from_pretrained
-from muskie.training.pretrain import initial_weights
+from muskie.models.variants import create_model, from_pretrained
+from muskie.training.initial import take_weights
 from muskie.training.run_folder import changes, choose_start, make_folder
 
 
@@ -76,16 +77,29 @@ def test_the_first_line_says_it(finished: Path, tiny: list[str], tmp_path: Path,
 def test_init_from_takes_weights_alone(finished: Path, tiny: list[str], tmp_path: Path) -> None:
     saved = state(finished)["model"]
     for given in (finished, finished / "model", finished / "checkpoints" / "step-00000004.pt"):
-        assert same_bits(initial_weights(str(given)), saved)
-    run = pretraining([*tiny, f"init_from={finished}", f"output_dir={tmp_path}"])
-    assert run.done == 0 and same_bits(dict(run.model.state_dict()), saved)
+        run = pretraining([*tiny, f"init_from={given}", f"output_dir={tmp_path}"])
+        assert run.done == 0 and same_bits(dict(run.model.state_dict()), saved)
     assert same_bits(dict(from_pretrained(finished / "model").state_dict()), saved)
+
+
+def test_init_from_a_model_with_other_settings(finished: Path, tiny: list[str], tmp_path: Path) -> None:
+    """The shapes are the same, what the model computes is not."""
+    config = json.loads((finished / "model" / "config.json").read_text())
+    config["encoder"] |= {"rope_angles_in": "float16", "image_mean": [0.5, 0.4, 0.5]}
+    shutil.copytree(finished / "model", tmp_path / "other")
+    (tmp_path / "other" / "config.json").write_text(json.dumps(config))
+    command = [*tiny, f"init_from={tmp_path / 'other'}", f"output_dir={tmp_path / 'run'}"]
+    with pytest.raises(CheckpointError) as raised:
+        pretraining(command)
+    settings = ["model.rope_angles_in=float16", "model.image_mean=[0.5,0.4,0.5]"]
+    assert ", ".join(settings) + ", this run None, [0.5, 0.5, 0.5]" in str(raised.value)
+    assert pretraining([*command, *settings]).done == 0
 
 
 @pytest.mark.parametrize("given", ["not/a/model", "gone.pt", "{folder}"])
 def test_init_from_nothing(given: str, tmp_path: Path) -> None:
     with pytest.raises(MuskieError) as raised:
-        initial_weights(given.format(folder=tmp_path))
+        take_weights(create_model("muskie_tiny", depth=1), given.format(folder=tmp_path))
     assert given.format(folder=tmp_path) in str(raised.value)
 
 
