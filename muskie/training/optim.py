@@ -10,15 +10,20 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from muskie.errors import ConfigError
+from muskie.errors import ConfigError, nearest
+from muskie.models.blocks import Block
 from muskie.schedule import warmup_cosine
+from muskie.training.muon import MuonAdamW
+
+OPTIMIZERS = ("adamw", "muon")
 
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with warm-up and cosine by step.
+    """An optimiser with warm-up and cosine by step.
 
     Attributes:
+        name: `adamw`; or `muon`: Muon for the matrices of the transformer blocks, AdamW for the rest.
         lr: peak learning rate; None: `base_lr` · global batch / 256, the global batch counted in scenes.
         base_lr: see `lr`.
         min_lr: learning rate that the cosine ends at.
@@ -29,6 +34,7 @@ class OptimConfig:
         clip: largest norm of the gradient; 0: unclipped (the norm is still logged).
     """
 
+    name: str = "adamw"
     lr: float | None = None
     base_lr: float = 1e-3
     min_lr: float = 0.0
@@ -40,6 +46,8 @@ class OptimConfig:
     clip: float = 1.0
 
     def __post_init__(self) -> None:
+        if self.name not in OPTIMIZERS:
+            raise ConfigError(f"optim.name={self.name!r} is unknown{nearest(self.name, OPTIMIZERS)}")
         # Written so that NaN is refused as well.
         rules = {
             "lr": (self.lr is None or 0 < self.lr < math.inf, "more than 0, or null for base_lr · batch / 256"),
@@ -66,16 +74,27 @@ class OptimConfig:
         return peak * warmup_cosine(step, steps, warmup_steps, min(self.min_lr / peak, 1.0))
 
 
-def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
-    """AdamW over all parameters in two groups, with and without weight decay."""
-    decayed = {id(m.weight) for m in model.modules() if isinstance(m, nn.Linear | _ConvNd)}
+def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
+    """The optimiser over all parameters, with weight decay on the weights of linear and convolution layers alone."""
+    decayed = _weights(model, nn.Linear | _ConvNd)
+    matrices = set()
+    if config.name == "muon":
+        matrices = {w for block in model.modules() if isinstance(block, Block) for w in _weights(block, nn.Linear)}
     parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if id(p) in decayed], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if id(p) not in decayed], "weight_decay": 0.0},
+    rest = [p for p in parameters if p not in matrices]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in rest if p in decayed], "weight_decay": config.weight_decay},
+        {"params": [p for p in rest if p not in decayed], "weight_decay": 0.0},
     ]
+    lr, betas = config.lr or config.base_lr, (config.beta1, config.beta2)
+    if matrices:
+        return MuonAdamW([p for p in parameters if p in matrices], groups, lr, config.weight_decay, betas)
     # Fused: one kernel for all tensors, and able to skip a step on the device without asking the host.
-    return torch.optim.AdamW(groups, lr=config.lr or config.base_lr, betas=(config.beta1, config.beta2), fused=True)
+    return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=True)
+
+
+def _weights(model: nn.Module, kinds: Any) -> set[nn.Parameter]:
+    return {module.weight for module in model.modules() if isinstance(module, kinds)}
 
 
 def gradient_norm(model: nn.Module) -> torch.Tensor:

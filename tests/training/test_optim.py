@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import metrics, pretraining, same_bits, state, train
+from tiny import ONE, metrics, pretraining, same_bits, state, train
 from torch import nn
 
 from muskie.errors import ConfigError
-from muskie.training.optim import OptimConfig, build_optimizer, restore_optimizer
+from muskie.training.guard import FiniteGuard
+from muskie.training.optim import OptimConfig, build_optimizer, gradient_norm, restore_optimizer
 from muskie.training.trainer_config import TrainerConfig
 
 
@@ -91,14 +92,14 @@ def test_steps_go_before_epochs() -> None:
 
 
 def test_clipping(tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the optimiser sees has the norm that is allowed; what is logged is the norm before."""
+    """What the optimiser's kernel makes of the gradient has the norm that is allowed; what is logged is the norm before."""
     seen: list[float] = []
     step = torch.optim.AdamW.step
 
     def watched(optimizer: torch.optim.AdamW) -> None:
+        step(optimizer)
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"]]
         seen.append(torch.cat([g.flatten() for g in gradients if g is not None]).norm().item())
-        step(optimizer)
 
     monkeypatch.setattr(torch.optim.AdamW, "step", watched)
     train([*tiny, "optim.clip=0.25", f"output_dir={tmp_path / 'clipped'}"])
@@ -107,6 +108,20 @@ def test_clipping(tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPat
     seen.clear()
     train([*tiny, "optim.clip=0", f"output_dir={tmp_path / 'free'}"])
     assert seen == pytest.approx([line["train/grad_norm"] for line in metrics(tmp_path / "free")], rel=1e-5)
+
+
+def test_clipping_is_a_smaller_gradient() -> None:
+    """A step with a gradient above the limit is AdamW's with the gradient scaled down before; below it, AdamW's own."""
+    for clip, scale in ((0.5, 0.1), (8.0, 1.0), (0.0, 1.0)):
+        ours, plain = nn.Linear(3, 2), nn.Linear(3, 2)
+        plain.load_state_dict(ours.state_dict())
+        gradient = torch.tensor([[3.0, 0, 0], [0, 0, 4.0]])  # norm 5
+        ours.weight.grad, plain.weight.grad = gradient.clone(), gradient * scale
+        guard = FiniteGuard(ONE, 1)
+        guard.note(torch.zeros(()), torch.zeros(1), [""])
+        guard.step(torch.optim.AdamW(ours.parameters(), eps=1.0, fused=True), gradient_norm(ours), 1, clip)
+        torch.optim.AdamW(plain.parameters(), eps=1.0).step()
+        torch.testing.assert_close(ours.weight, plain.weight, rtol=1e-6, atol=0)
 
 
 def test_a_restored_optimiser_keeps_the_settings_of_now() -> None:
