@@ -1,0 +1,95 @@
+"""Draws what trained models fill in on the same held-out samples, the ones that the cross-view gain is measured on.
+
+    python scripts/visualize.py outputs/RUN --out picture.png
+    python scripts/visualize.py outputs/ONE outputs/OTHER --names published ours --untrained --samples 0 5
+
+Rows: the original, what the models see, and what each fills in. Columns: the views of each sample, references first. All
+runs must have been trained on images of the same size; the first run's configuration says where the data is.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+from torch import Tensor
+
+from muskie.data.index import SceneIndex
+from muskie.data.loading import build_sources
+from muskie.errors import ConfigError, errors_in_words
+from muskie.evaluation.cross_view_gain import VIEWS, GainConfig, GainSamples, gain_samples
+from muskie.models.masked_view import MaskedViewModel
+from muskie.models.variants import create_model, from_pretrained
+from muskie.training.settings import read_settings
+from muskie.visualization.masked_views import enlarge, hide, label_rows
+
+
+def run_settings(run: Path) -> dict[str, Any]:
+    """The settings of a run, checked."""
+    path = run / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(f"{run}: no config.yaml; give the folder of a run")
+    config = OmegaConf.load(path)
+    assert isinstance(config, DictConfig)
+    return read_settings(config)
+
+
+def held_out_samples(run: Path, count: int, patch: int) -> GainSamples:
+    """The first `count` samples that a run measures its cross-view gain on."""
+    settings = run_settings(run)
+    sources = build_sources(settings["data"])
+    config = settings["evaluation"]
+    size = config.size or min(settings["plan"]["sizes"])
+    fewer = GainConfig(max(count, 2), size, config.window, config.ratio, config.batch, config.seed)
+    heldout = SceneIndex(sources, "heldout", settings["holdout"], VIEWS)
+    return gain_samples(heldout, SceneIndex(sources, "all"), fewer, size, patch)
+
+
+def fill_in(model: MaskedViewModel, images: Tensor, mask: Tensor) -> Tensor:
+    """The model's prediction on hidden patches, the images elsewhere: uint8 [V, 3, H, W] of images [V, 3, H, W]."""
+    pixels, _ = model.eval().reconstruct(images[None], mask[None])
+    predicted = (pixels[0] * 255).round().to(torch.uint8)
+    return torch.where(enlarge(mask, images.shape[-2:])[:, None], predicted, images)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Reads the command line and draws."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, help="folders of runs that have ended")
+    parser.add_argument("--names", nargs="+", help="a name for each run; none: the folders' names")
+    parser.add_argument("--untrained", action="store_true", help="also the first run's model before training")
+    parser.add_argument("--samples", nargs="+", type=int, default=[0, 1], help="numbers of samples, from 0")
+    parser.add_argument("--out", type=Path, default=Path("masked_views.png"))
+    arguments = parser.parse_args(argv)
+    with errors_in_words():
+        draw(arguments.runs, arguments.names, arguments.untrained, arguments.samples, arguments.out)
+    print(arguments.out)
+
+
+def draw(runs: list[Path], names: list[str] | None, untrained: bool, numbers: list[int], out: Path) -> None:
+    """Writes the picture; see the module."""
+    names = names or [run.name for run in runs]
+    if len(names) != len(runs):
+        raise ConfigError(f"--names: {len(names)} names for {len(runs)} runs; give one for each")
+    if min(numbers) < 0:
+        raise ConfigError(f"--samples {min(numbers)}: expected 0 or more")
+    models = {name: from_pretrained(run / "model") for name, run in zip(names, runs, strict=True)}
+    if untrained:
+        model = run_settings(runs[0])["model"]
+        models = {"before training": create_model(model.pop("name"), **model), **models}
+    samples = held_out_samples(runs[0], max(numbers) + 1, next(iter(models.values())).patch_size)
+    chosen = [(samples.images[number], samples.mask[number]) for number in numbers]
+    rows = [[images for images, _ in chosen], [hide(images, mask) for images, mask in chosen]]
+    rows += [[fill_in(model, *sample) for sample in chosen] for model in models.values()]
+    picture = label_rows([torch.cat(row) for row in rows], ["original", "seen", *models])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture.permute(1, 2, 0).numpy()).save(out)
+
+
+if __name__ == "__main__":
+    main()

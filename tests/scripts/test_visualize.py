@@ -1,0 +1,63 @@
+"""The picture of held-out samples shows what the runs see and fill in."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torchvision.io import decode_image
+
+from muskie.overrides import compose_config, read_overrides
+from muskie.training.distributed import Ranks
+from muskie.training.pretrain import Pretraining
+from muskie.training.settings import SECTIONS
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def visualize(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Runs `visualize.py` with these words."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "scripts"))
+    script = importlib.import_module("visualize")
+    return lambda words: script.main(words.split())
+
+
+@pytest.fixture(scope="module")
+def run(tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    overrides = read_overrides(
+        [*tiny, "holdout.share=0.5", f"output_dir={folder}"], REPOSITORY / "configs", "pretrain", SECTIONS.names()
+    )
+    config = compose_config(REPOSITORY / "configs", "pretrain", overrides)
+    assert Pretraining(config, Ranks(0, 1, torch.device("cpu"))).run()
+    return folder
+
+
+def test_rows_and_columns(run: Path, visualize: Callable[[str], None], tmp_path: Path) -> None:
+    out = tmp_path / "new" / "picture.png"
+    visualize(f"{run} {run} --names one other --untrained --samples 0 2 1 --out {out}")
+    picture = decode_image(str(out))
+    side, label, gap = 96, 14, 2
+    assert picture.shape == (3, 5 * (side + gap + label), 12 * (side + gap))
+    rows = [picture[:, i * (side + gap + label) + label :][:, :side] for i in range(5)]
+    original, seen, before, one, other = rows
+    references = torch.cat([torch.arange(s * 4 * (side + gap), (s * 4 + 2) * (side + gap)) for s in range(3)])
+    assert all(torch.equal(original[..., references], row[..., references]) for row in rows), "references are whole"
+    covered = (seen == 110).all(0)
+    assert torch.equal(original[:, ~covered], one[:, ~covered]) and not torch.equal(original, one)
+    assert torch.equal(one, other) and not torch.equal(one, before)
+
+
+def test_mistakes(run: Path, visualize: Callable[[str], None], tmp_path: Path) -> None:
+    for words, message in {
+        f"{run} --names a b": "--names: 2 names for 1 runs",
+        f"{run} --samples -1": "--samples -1: expected 0 or more",
+        f"{tmp_path}": f"{tmp_path / 'model'}: no config.json",
+    }.items():
+        with pytest.raises(SystemExit) as left:
+            visualize(words)
+        assert message in str(left.value)
