@@ -88,6 +88,11 @@ def translate(arguments: Sequence[str]) -> list[str]:
     given = parser.parse_args(published)
     if given.start_epoch:
         raise ConfigError(f"--start_epoch {given.start_epoch}: a run continues where its checkpoint ends; use --resume")
+    if any(word.startswith("experiment=") for word in others):
+        raise ConfigError(
+            "experiment= beside published flags: the flags stand for a whole recipe and would hide the other; give "
+            "flags and single settings, or experiment= and settings"
+        )
     named = {word.split("=")[0] for word in published if word.startswith("--")}
     for flag, reason in NO_EFFECT.items():
         if flag in named:

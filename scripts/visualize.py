@@ -3,8 +3,8 @@
     python scripts/visualize.py outputs/RUN --out picture.png
     python scripts/visualize.py outputs/ONE outputs/OTHER --names published ours --untrained --samples 0 5
 
-Rows: the original, what the models see, and what each fills in. Columns: the views of each sample, references first. All
-runs must have been trained on images of the same size; the first run's configuration says where the data is.
+Rows: the original, what the models see, and what each fills in. Columns: the views of each sample, references first. The
+first run's configuration says where the data is and how large the images are.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from muskie.models.variants import create_model, from_pretrained
 from muskie.training.settings import read_settings
 from muskie.visualization.masked_views import enlarge, hide, label_rows
 
+BEFORE = "before training"
+
 
 def run_settings(run: Path) -> dict[str, Any]:
     """The settings of a run, checked."""
@@ -44,7 +46,7 @@ def held_out_samples(run: Path, count: int, patch: int) -> GainSamples:
     settings = run_settings(run)
     sources = build_sources(settings["data"])
     config = settings["evaluation"]
-    size = config.size or min(settings["plan"]["sizes"])
+    size = min(settings["plan"]["sizes"]) if config.size is None else config.size
     fewer = GainConfig(max(count, 2), size, config.window, config.ratio, config.batch, config.seed)
     heldout = SceneIndex(sources, "heldout", settings["holdout"], VIEWS)
     return gain_samples(heldout, SceneIndex(sources, "all"), fewer, size, patch)
@@ -73,15 +75,23 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def draw(runs: list[Path], names: list[str] | None, untrained: bool, numbers: list[int], out: Path) -> None:
     """Writes the picture; see the module."""
-    names = names or [run.name for run in runs]
+    names = list(names or [run.name for run in runs])
     if len(names) != len(runs):
         raise ConfigError(f"--names: {len(names)} names for {len(runs)} runs; give one for each")
+    if len(set(names)) < len(names):
+        raise ConfigError(f"the runs are named {', '.join(names)}; give each a name of its own by --names")
+    if out.suffix not in (".png", ".jpg"):
+        raise ConfigError(f"--out {out}: expected a name that ends in .png or .jpg")
     if min(numbers) < 0:
         raise ConfigError(f"--samples {min(numbers)}: expected 0 or more")
     models = {name: from_pretrained(run / "model") for name, run in zip(names, runs, strict=True)}
+    patches = {name: model.patch_size for name, model in models.items()}
+    if len(set(patches.values())) > 1:
+        raise ConfigError(f"patches of different sizes cannot be drawn side by side: {patches}")
     if untrained:
-        model = run_settings(runs[0])["model"]
-        models = {"before training": create_model(model.pop("name"), **model), **models}
+        settings = run_settings(runs[0])
+        model = settings["model"]
+        models = {BEFORE: create_model(model.pop("name"), seed=settings["seed"], **model), **models}
     samples = held_out_samples(runs[0], max(numbers) + 1, next(iter(models.values())).patch_size)
     chosen = [(samples.images[number], samples.mask[number]) for number in numbers]
     rows = [[images for images, _ in chosen], [hide(images, mask) for images, mask in chosen]]

@@ -34,6 +34,7 @@ def tiny(image_root: Path) -> list[str]:
         "model.depth=1",
         "model.heads=2",
         "plan.sizes=[16]",
+        "optim.name=adamw",
         "trainer.steps=4",
         "trainer.batch_size=2",
         "trainer.device=cpu",

@@ -35,13 +35,19 @@ def open_image(path: Path, at_least: int | None = None) -> Image.Image:
                 factor = min(1.0, at_least / min(image.size))
                 image.draft("RGB", (math.ceil(image.width * factor), math.ceil(image.height * factor)))
             image.load()
-            upright = ImageOps.exif_transpose(image)
-            return _to_rgb(upright)
+            return _to_rgb(_upright(image))
     except OSError as error:
         # Pillow's own message rarely says which file it was.
         raise OSError(f"{path}: {error.strerror or error}") from error
-    except (ValueError, SyntaxError, EOFError, MemoryError, Image.DecompressionBombError) as error:
+    except Exception as error:  # what damaged bytes raise differs from format to format
         raise OSError(f"{path}: cannot be decoded ({error})") from error
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        return image  # the pixels are sound, what is noted beside them is not
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -62,6 +62,9 @@ def _nodes(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 class SceneLoader:
     """Batches in the order of the sampler, loaded in `workers` processes (0: in this one).
 
+    Use it in a `with` block, whose end ends the workers. They ignore signals, so that a process that is left by an error
+    would otherwise wait for them for ever.
+
     Args:
         dataset: gives scenes by request.
         sampler: gives the requests of each batch.
@@ -82,8 +85,20 @@ class SceneLoader:
             prefetch_factor=4 if workers else None,
             worker_init_fn=_leave_signals_to_the_parent,
         )
+        self._batches: Generator[Views, None, None] | None = None
+
+    def __enter__(self) -> SceneLoader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._batches is not None:
+            self._batches.close()
 
     def __iter__(self) -> Iterator[Views]:
+        self._batches = self._load()
+        return self._batches
+
+    def _load(self) -> Generator[Views, None, None]:
         for batch in self._loader:
             if isinstance(batch, MuskieError):
                 raise batch

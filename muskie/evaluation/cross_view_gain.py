@@ -55,6 +55,8 @@ class GainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.seed < 0 or (self.size is not None and self.size < 1):
+            raise ConfigError(f"evaluation: size={self.size} (>= 1 or null), seed={self.seed} (>= 0)")
         if self.samples < 2 or self.batch < 1 or self.window < VIEWS or not 0 < self.ratio < 1:
             raise ConfigError(
                 f"evaluation: samples={self.samples} (>= 2), batch={self.batch} (>= 1), window={self.window} "

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 @torch.library.custom_op("muskie::gelu_backward", mutates_args=())
 def _gelu_backward(gradient: Tensor, x: Tensor) -> Tensor:
-    return torch.ops.aten.gelu_backward(gradient, x)
+    return torch.ops.aten.gelu_backward(gradient.contiguous(), x.contiguous())
 
 
 @_gelu_backward.register_fake
 def _(gradient: Tensor, x: Tensor) -> Tensor:
-    return torch.empty_like(x)
+    return x.new_empty(x.shape)
 
 
 @torch.library.custom_op("muskie::column_sums", mutates_args=())

@@ -54,6 +54,10 @@ class EncoderConfig:
             raise ConfigError(
                 f"model.width={self.width}, model.heads={self.heads}: width / heads must be a multiple of 4, e.g. 64"
             )
+        if int(self.width * self.mlp_ratio) < 1:
+            raise ConfigError(f"model.mlp_ratio={self.mlp_ratio}: expected more than 0, e.g. 4")
+        if not self.rope_base > 0:
+            raise ConfigError(f"model.rope_base={self.rope_base}: expected more than 0, e.g. 100")
         if self.rope_angles_in not in (None, "float16", "bfloat16"):
             raise ConfigError(f"model.rope_angles_in={self.rope_angles_in!r}: expected null, float16 or bfloat16")
         if len(self.image_mean) != 3 or len(self.image_std) != 3 or min(self.image_std) <= 0:

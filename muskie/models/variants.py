@@ -56,6 +56,22 @@ def list_models() -> list[str]:
     return sorted(_variants)
 
 
+def model_config(name: str, **overrides: Any) -> tuple[EncoderConfig, DecoderConfig]:
+    """The shape of a named model, see `create_model`."""
+    if name not in _variants:
+        raise ConfigError(f"model {name!r} is unknown{nearest(name, _variants)}")
+    settings = {**_variants[name](), **overrides}
+    decoder = settings.pop("decoder", None) or {}
+    if not isinstance(decoder, Mapping):
+        raise ConfigError(f"model.decoder={decoder!r}: expected a mapping such as decoder.depth=2 decoder.width=192")
+    for given, schema, prefix in ((settings, EncoderConfig, "model."), (decoder, DecoderConfig, "model.decoder.")):
+        known = {field.name for field in fields(schema)}
+        for key in given:
+            if key not in known:
+                raise ConfigError(f"{prefix}{key} is unknown{nearest(key, known)}")
+    return EncoderConfig(**settings), DecoderConfig(**decoder)
+
+
 def create_model(name: str, *, init: str = "torch", seed: int = 0, **overrides: Any) -> MaskedViewModel:
     """A new model with fresh weights.
 
@@ -68,19 +84,8 @@ def create_model(name: str, *, init: str = "torch", seed: int = 0, **overrides: 
     Raises:
         ConfigError: an unknown name or field, with the nearest known one.
     """
-    if name not in _variants:
-        raise ConfigError(f"model {name!r} is unknown{nearest(name, _variants)}")
-    settings = {**_variants[name](), **overrides}
-    decoder = settings.pop("decoder", None) or {}
-    if not isinstance(decoder, Mapping):
-        raise ConfigError(f"model.decoder={decoder!r}: expected a mapping such as decoder.depth=2 decoder.width=192")
-    for given, schema, prefix in ((settings, EncoderConfig, "model."), (decoder, DecoderConfig, "model.decoder.")):
-        known = {field.name for field in fields(schema)}
-        for key in given:
-            if key not in known:
-                raise ConfigError(f"{prefix}{key} is unknown{nearest(key, known)}")
+    encoder_config, decoder_config = model_config(name, **overrides)
     # All fields are written out, so that `config.json` keeps the meaning of the weights when a default changes.
-    encoder_config, decoder_config = EncoderConfig(**settings), DecoderConfig(**decoder)
     return MaskedViewModel(encoder=asdict(encoder_config), decoder=asdict(decoder_config), init=init, seed=seed)
 
 

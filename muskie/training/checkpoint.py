@@ -98,8 +98,8 @@ def _numbered(folder: Path) -> list[tuple[int, Path]]:
     return [(int(match[1]), path) for match, path in found if match]
 
 
-def find(path: Path) -> Path:
-    """A checkpoint itself, or the newest one of a run's folder.
+def find(path: Path, key: str = "resume") -> Path:
+    """A checkpoint itself, or the newest one of a run's folder; `key` is what errors call it.
 
     Raises:
         CheckpointError: there is none.
@@ -107,20 +107,21 @@ def find(path: Path) -> Path:
     if path.is_dir():
         inside = newest(path) or newest(path / "checkpoints")
         if inside is None:
-            raise CheckpointError(f"resume={path}: no checkpoint (step-*.pt) in this folder or its checkpoints/")
+            raise CheckpointError(f"{key}={path}: no checkpoint (step-*.pt) in this folder or its checkpoints/")
         return inside
     if not path.is_file():
-        raise CheckpointError(f"resume={path}: there is no such file; give a step-*.pt or the folder of a run")
+        web = "; download it first" if str(path).startswith(("http:", "https:")) else ""
+        raise CheckpointError(f"{key}={path}: there is no such file{web}; give a step-*.pt or the folder of a run")
     return path
 
 
-def load(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+def load(path: Path, device: torch.device | str = "cpu", key: str = "resume") -> dict[str, Any]:
     """Reads a checkpoint of ours, see `find`; nothing in it is executed.
 
     Raises:
         CheckpointError: missing, broken, or not ours.
     """
-    path = find(Path(path))
+    path = find(Path(path), key)
     try:
         state = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:

@@ -112,6 +112,19 @@ class FiniteGuard:
         )
 
 
+def check_scale(scaler: torch.amp.GradScaler, step: int) -> None:
+    """Stops an fp16 run that does nothing but overflow: every overflow halves the scale, and below 1 it protects nothing.
+
+    Raises:
+        NonFiniteLoss: the scale of `scaler` has fallen below 1.
+    """
+    if scaler.is_enabled() and scaler.get_scale() < 1:
+        raise NonFiniteLoss(
+            f"step {step}: gradients overflow fp16 whatever their scale (now {scaler.get_scale():.2g}), and no step is "
+            "made; use trainer.precision=bf16 or fp32"
+        )
+
+
 def _listed(places: set[str]) -> str:
     shown = sorted(places)
     more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from muskie.errors import CheckpointError
+from muskie.models.decoder import DecoderConfig
+from muskie.models.encoder import EncoderConfig
 from muskie.models.masked_view import MaskedViewModel
-from muskie.models.variants import from_pretrained
+from muskie.models.variants import from_pretrained, model_config
 from muskie.training import checkpoint
 
 
@@ -21,13 +25,30 @@ def take_weights(model: MaskedViewModel, init_from: str) -> None:
     origin = f"init_from={init_from}"
     path = Path(init_from).expanduser()
     if path.suffix == ".pt":
-        checkpoint.load_weights(model, checkpoint.load(path)["model"], origin)
+        state = checkpoint.load(path, key="init_from")
+        checkpoint.load_weights(model, state["model"], origin)
+        check_same_model(model, state["settings"], origin)
         return
     given = _saved_model(path, init_from)
     checkpoint.load_weights(model, given.state_dict(), origin)
-    for part, ours, theirs in (("model", model.encoder, given.encoder), ("model.decoder", model.decoder, given.decoder)):
-        if ours is not None and theirs is not None:
-            _check_same(part, vars(ours.config), vars(theirs.config), origin)
+    _compare(model, given.encoder.config, given.decoder.config if given.decoder else None, origin)
+
+
+def check_same_model(model: MaskedViewModel, settings: str, origin: str) -> None:
+    """Refuses the checkpoint of a run, whose configuration was `settings` (YAML), if its model computes something else.
+
+    Raises:
+        CheckpointError: names what differs.
+    """
+    saved = (OmegaConf.to_container(OmegaConf.create(settings)) or {}).get("model")  # type: ignore[union-attr]
+    if saved:
+        _compare(model, *model_config(**{key: value for key, value in saved.items() if key not in ("init", "seed")}), origin)
+
+
+def _compare(model: MaskedViewModel, encoder: EncoderConfig, decoder: DecoderConfig | None, origin: str) -> None:
+    _check_same("model", vars(model.encoder.config), vars(encoder), origin)
+    if model.decoder is not None and decoder is not None:
+        _check_same("model.decoder", vars(model.decoder.config), vars(decoder), origin)
 
 
 def _saved_model(path: Path, init_from: str) -> MaskedViewModel:

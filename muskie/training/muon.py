@@ -64,8 +64,10 @@ class MuonAdamW(torch.optim.Optimizer):
         if self.found_inf is None:
             self.muon.step()
             return
-        changed = [*matrices, *(self.state[matrix]["momentum_buffer"] for matrix in matrices)]
-        before = [tensor.clone() for tensor in changed]
+        skip = self.found_inf > 0
+        before = [matrix.clone() for matrix in matrices]
+        for matrix in matrices:  # the mean of the momentum and itself is the momentum
+            matrix.grad.copy_(torch.where(skip, self.state[matrix]["momentum_buffer"], matrix.grad))
         self.muon.step()
-        for tensor, kept in zip(changed, before, strict=True):
-            tensor.copy_(torch.where(self.found_inf > 0, kept, tensor))
+        for matrix, kept in zip(matrices, before, strict=True):
+            matrix.copy_(torch.where(skip, kept, matrix))

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from muskie.errors import ConfigError, nearest
+from muskie.errors import CheckpointError, ConfigError, nearest
 from muskie.models.blocks import Block
 from muskie.schedule import warmup_cosine
 from muskie.training.muon import MuonAdamW
@@ -60,6 +60,8 @@ class OptimConfig:
             "beta2": (0 <= self.beta2 < 1, "[0, 1)"),
             "clip": (0 <= self.clip < math.inf, "0 or more; 0: unclipped"),
         }
+        if self.lr is not None and self.min_lr > self.lr:
+            rules["min_lr"] = (False, f"at most optim.lr={self.lr}")
         problems = [f"optim.{n}={getattr(self, n)}: expected {what}" for n, (good, what) in rules.items() if not good]
         if problems:
             raise ConfigError("\n".join(problems))
@@ -87,7 +89,9 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimi
         {"params": [p for p in rest if p not in decayed], "weight_decay": 0.0},
     ]
     lr, betas = config.lr or config.base_lr, (config.beta1, config.beta2)
-    if matrices:
+    if config.name == "muon":
+        if not matrices:
+            raise ConfigError("optim.name=muon: this model has no transformer blocks; use optim.name=adamw")
         return MuonAdamW([p for p in parameters if p in matrices], groups, lr, config.weight_decay, betas)
     # Fused: one kernel for all tensors, and able to skip a step on the device without asking the host.
     return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=True)
@@ -100,6 +104,20 @@ def _weights(model: nn.Module, kinds: Any) -> set[nn.Parameter]:
 def gradient_norm(model: nn.Module) -> torch.Tensor:
     """The norm of the gradient over all parameters, a scalar on their device."""
     return nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+
+
+def check_same_optimizer(config: OptimConfig, state: dict[str, Any], origin: str) -> None:
+    """Refuses the saved state of another optimiser.
+
+    Raises:
+        CheckpointError: the state is not that of `config.name`.
+    """
+    name = "muon" if any("ns_steps" in group for group in state["param_groups"]) else "adamw"
+    if name != config.name:
+        raise CheckpointError(
+            f"{origin} was trained with optim.name={name}, this run has {config.name}; set it as it was, or start a new run "
+            "from its weights: init_from= and another output_dir"
+        )
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

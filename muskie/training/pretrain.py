@@ -18,8 +18,9 @@ from muskie.models.masked_view import MaskedViewModel
 from muskie.models.variants import create_model
 from muskie.training import checkpoint
 from muskie.training.distributed import Ranks, start
-from muskie.training.initial import take_weights
-from muskie.training.optim import OptimConfig
+from muskie.training.initial import check_same_model, take_weights
+from muskie.training.memory import keep_freed_memory
+from muskie.training.optim import OptimConfig, check_same_optimizer
 from muskie.training.run_folder import Start, changes, check_writable, choose_start, make_folder
 from muskie.training.settings import read_settings
 from muskie.training.tasks import MaskedViewTask, gain_predictor
@@ -50,7 +51,8 @@ class Pretraining:
         self.plan = StepPlan(patch_size=self.model.patch_size, steps=self.steps, seed=self.settings["seed"], **plan)
         self.task = MaskedViewTask(self.model, self.settings["masks"], self.settings["objective"], self.plan)
         self.gain_config: GainConfig = self.settings["evaluation"]
-        self.gain_size = self.gain_config.size or min(self.plan.sizes)
+        size = self.gain_config.size
+        self.gain_size = min(self.plan.sizes) if size is None else size
         if self.gain_size % self.plan.patch_size:
             raise ConfigError(f"evaluation.size={self.gain_size} is no multiple of the patch size {self.plan.patch_size}")
         self.sources = build_sources(self.settings["data"])
@@ -62,6 +64,8 @@ class Pretraining:
         self.state = checkpoint.load(self.start.checkpoint) if self.start.checkpoint else None
         if self.state is not None:
             checkpoint.load_weights(self.model, self.state["model"], str(self.start.checkpoint))
+            check_same_model(self.model, self.state["settings"], str(self.start.checkpoint))
+            check_same_optimizer(self.settings["optim"], self.state["optimizer"], str(self.start.checkpoint))
         elif where["init_from"]:
             take_weights(self.model, where["init_from"])
         self.done: int = self.state["step"] if self.state else 0
@@ -90,6 +94,8 @@ class Pretraining:
             if self._model_is_older():
                 self._save_model()
             return True
+        if self.ranks.device.type == "cpu":
+            keep_freed_memory()
         evaluate = self._evaluation()
         folder = self.folder = self.ranks.first(self._make_folders)
         log_dir = self.settings["log_dir"]
@@ -107,9 +113,8 @@ class Pretraining:
             dataset = ViewDataset(self.train_index, self.plan, self.settings["augment"], config.cache_mb)
             first, ranks = trainer.step // self.plan.reuse, self.ranks
             sampler = LoadSampler(self.plan, config.batch_size, config.accumulate, ranks.rank, ranks.world, first)
-            ended = trainer.fit(
-                SceneLoader(dataset, sampler, config.workers, ranks.device.type == "cuda"), self.settings_text
-            )
+            with SceneLoader(dataset, sampler, config.workers, ranks.device.type == "cuda") as loader:
+                ended = trainer.fit(loader, self.settings_text)
         finally:
             telemetry.close()
         if ended:

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from muskie.data.dataset import Views
 from muskie.training import checkpoint
 from muskie.training.distributed import Ranks
-from muskie.training.guard import FiniteGuard
+from muskie.training.guard import FiniteGuard, check_scale
 from muskie.training.optim import OptimConfig, build_optimizer, gradient_norm, restore_optimizer
 from muskie.training.signals import StopSignal
 from muskie.training.tasks import Task
@@ -195,6 +195,7 @@ class Trainer:
 
     def _log(self) -> None:
         self.guard.check()
+        check_scale(self.scaler, self.step)
         values = self.window.read(self.ranks, self.rate(self.step - 1))
         for message in self.window.unreadable[:3]:
             self.telemetry.say(f"skipped unreadable image: {message}")

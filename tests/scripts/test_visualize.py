@@ -10,6 +10,7 @@ import pytest
 import torch
 from torchvision.io import decode_image
 
+from muskie.models.variants import create_model
 from muskie.overrides import compose_config, read_overrides
 from muskie.training.distributed import Ranks
 from muskie.training.pretrain import Pretraining
@@ -30,7 +31,7 @@ def visualize(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 def run(tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     overrides = read_overrides(
-        [*tiny, "holdout.share=0.5", f"output_dir={folder}"], REPOSITORY / "configs", "pretrain", SECTIONS.names()
+        [*tiny, "holdout.share=0.5", "seed=3", f"output_dir={folder}"], REPOSITORY / "configs", "pretrain", SECTIONS.names()
     )
     config = compose_config(REPOSITORY / "configs", "pretrain", overrides)
     assert Pretraining(config, Ranks(0, 1, torch.device("cpu"))).run()
@@ -50,11 +51,18 @@ def test_rows_and_columns(run: Path, visualize: Callable[[str], None], tmp_path:
     covered = (seen == 110).all(0)
     assert torch.equal(original[:, ~covered], one[:, ~covered]) and not torch.equal(original, one)
     assert torch.equal(one, other) and not torch.equal(one, before)
+    fresh = create_model("muskie_tiny", width=32, depth=1, heads=2, seed=3)
+    samples = importlib.import_module("visualize").held_out_samples(run, 2, 8)
+    expected = importlib.import_module("visualize").fill_in(fresh, samples.images[0], samples.mask[0])
+    shown = before.unflatten(-1, (12, side + gap))[:, ::6, :4, :side:6].permute(2, 0, 1, 3)
+    assert torch.equal(shown, expected), "the weights that the run began with"
 
 
 def test_mistakes(run: Path, visualize: Callable[[str], None], tmp_path: Path) -> None:
     for words, message in {
         f"{run} --names a b": "--names: 2 names for 1 runs",
+        f"{run} {run}": "give each a name of its own by --names",
+        f"{run} --out x.foo": "--out x.foo: expected a name that ends in .png",
         f"{run} --samples -1": "--samples -1: expected 0 or more",
         f"{tmp_path}": f"{tmp_path / 'model'}: no config.json",
     }.items():

@@ -9,7 +9,8 @@ import torch
 from tiny import ONE, VARIED, losses, pretraining, same_bits, spoil, state, train
 from torch import nn
 
-from muskie.training.guard import FiniteGuard, NonFiniteLoss
+from muskie.training.guard import FiniteGuard, NonFiniteLoss, check_scale
+from muskie.training.optim import gradient_norm
 from muskie.training.pretrain import Pretraining
 
 
@@ -88,10 +89,10 @@ class Halves:
         self.scaler.scale(loss).backward()
         handle.remove()
         self.scaler.unscale_(self.optimizer)
-        norm = nn.utils.clip_grad_norm_(self.layer.parameters(), 1.0)
+        norm = gradient_norm(self.layer)
         self.guard.note(loss, loss[None], ["somewhere"])
         self.steps += 1
-        self.guard.step(self.optimizer, norm, self.steps, overflow_allowed=True)
+        self.guard.step(self.optimizer, norm, self.steps, 1.0, overflow_allowed=True)
         self.scaler.update()
         self.optimizer.zero_grad()
         return self.layer.weight.detach().clone()
@@ -105,6 +106,18 @@ def test_a_scaled_gradient_may_overflow() -> None:
     assert halves.scaler.get_scale() == 2.0
     halves.guard.check()
     assert not torch.equal(halves.step(), first)
+
+
+def test_overflow_at_every_scale_stops_the_run() -> None:
+    halves = Halves()
+    halves.step()
+    for _ in range(2):
+        halves.step(gradient=torch.inf)
+        check_scale(halves.scaler, halves.steps)
+    weight = halves.step(gradient=torch.inf)
+    with pytest.raises(NonFiniteLoss, match=r"^step 4: gradients overflow fp16 .*now 0\.5.* use trainer.precision=bf16"):
+        check_scale(halves.scaler, halves.steps)
+    assert torch.equal(halves.layer.weight, weight)
 
 
 def test_a_bad_loss_stops_a_scaled_run_for_good() -> None:

@@ -33,3 +33,10 @@ def test_killed_in_a_step_then_in_a_write_then_finished(tiny: list[str], tmp_pat
     assert same_bits(state(folder)["model"], state(tmp_path / "whole")["model"])
     assert metrics(folder) == metrics(tmp_path / "whole")
     assert [line["step"] for line in metrics(folder)] == [2, 3, 4, 6, 8]
+
+
+def test_an_error_ends_the_process_and_its_data_workers(tiny: list[str], tmp_path: Path) -> None:
+    """Workers ignore signals: left to themselves, they would keep the process waiting for ever."""
+    command = [*tiny, "trainer.workers=2", "trainer.steps=50", f"output_dir={tmp_path / 'run'}"]
+    ended = process(KILLED, ["fail", "2", *command], tmp_path)
+    assert ended.returncode == 1 and "RuntimeError: out of memory" in ended.stderr

@@ -144,3 +144,8 @@ def test_settings_out_of_range_are_named_together() -> None:
         TrainerConfig(steps=0, batch_size=0, workers=-1, precision="bf17")
     assert "trainer.batch_size=0: expected at least 1" in str(raised.value)
     assert "did you mean 'bf16'" in str(raised.value) and len(str(raised.value).splitlines()) == 4
+
+
+def test_a_rate_that_ends_above_its_peak() -> None:
+    with pytest.raises(ConfigError, match=r"optim\.min_lr=5: expected at most optim\.lr=0\.1"):
+        OptimConfig(lr=0.1, min_lr=5)

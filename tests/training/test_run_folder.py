@@ -96,6 +96,30 @@ def test_init_from_a_model_with_other_settings(finished: Path, tiny: list[str], 
     assert pretraining([*command, *settings]).done == 0
 
 
+@pytest.mark.parametrize("key", ["resume", "init_from"])
+def test_a_checkpoint_of_a_model_with_other_settings(key: str, finished: Path, tiny: list[str], tmp_path: Path) -> None:
+    given = finished / "checkpoints" / "step-00000004.pt"
+    command = [*(word for word in tiny if "model.heads" not in word), "model.heads=4", "trainer.steps=6"]
+    with pytest.raises(CheckpointError, match=r"its model has model\.heads=2, this run 4; add the former"):
+        pretraining([*command, f"{key}={given}", f"output_dir={tmp_path / 'new'}"])
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_missing_file_is_named_by_its_key(tiny: list[str], tmp_path: Path) -> None:
+    for key, value, more in (("init_from", "gone.pt", ""), ("resume", "https://somewhere/x.pth", "; download it first")):
+        with pytest.raises(CheckpointError, match=rf"^{key}=.*: there is no such file{more}; give"):
+            pretraining([*tiny, f"{key}={value}", f"output_dir={tmp_path}"])
+
+
+def test_another_optimiser_is_refused_before_anything_is_written(finished: Path, tiny: list[str], tmp_path: Path) -> None:
+    shutil.copytree(finished, tmp_path / "run")
+    before = (tmp_path / "run" / "config.yaml").read_text()
+    command = [*(word for word in tiny if "optim.name" not in word), "optim.name=muon", "trainer.steps=6"]
+    with pytest.raises(CheckpointError, match=r"was trained with optim\.name=adamw, this run has muon; set it as it was"):
+        train([*command, f"output_dir={tmp_path / 'run'}"])
+    assert (tmp_path / "run" / "config.yaml").read_text() == before
+
+
 @pytest.mark.parametrize("given", ["not/a/model", "gone.pt", "{folder}"])
 def test_init_from_nothing(given: str, tmp_path: Path) -> None:
     with pytest.raises(MuskieError) as raised:
