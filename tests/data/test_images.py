@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from muskie.data.images import IMAGE_SUFFIXES, open_image
 
@@ -203,6 +203,22 @@ def test_damaged_bytes_never_raise_anything_else(tmp_path: Path, suffix: str) ->
             failures += 1
             assert str(path) in str(error)
     assert failures
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_broken_note_does_not_cost_the_picture(tmp_path: Path) -> None:
+    """To turn a picture upright, Pillow writes its EXIF anew, and stumbles over a word where a number belongs."""
+    path = tmp_path / "picture.jpg"
+    exif = Image.Exif()
+    exif[ORIENTATION], exif[0x010E] = 6, "hello"  # ImageDescription
+    Image.fromarray(smooth(24, 32)).save(path, exif=exif)
+    data = path.read_bytes()
+    for order in "<>":
+        data = data.replace(struct.pack(f"{order}HH", 0x010E, 2), struct.pack(f"{order}HH", 0x0108, 2))  # CellWidth
+    path.write_bytes(data)
+    with Image.open(path) as image, pytest.raises(struct.error):
+        ImageOps.exif_transpose(image)
+    assert open_image(path).size == (32, 24)
 
 
 def test_a_decompression_bomb_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
