@@ -20,9 +20,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-# As in main.py: what is measured is what trains.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 from muskie.errors import ConfigError, errors_in_words
 
 CONFIGS = Path(__file__).parent.parent / "configs"
