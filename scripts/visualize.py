@@ -26,7 +26,7 @@ from muskie.evaluation.cross_view_gain import VIEWS, GainConfig, GainSamples, ga
 from muskie.models.masked_view import MaskedViewModel
 from muskie.models.variants import create_model, from_pretrained
 from muskie.training.settings import read_settings
-from muskie.visualization.masked_views import enlarge, hide, label_rows
+from muskie.visualization.masked_views import fill_in, hide, label_rows
 
 BEFORE = "before training"
 
@@ -37,7 +37,8 @@ def run_settings(run: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"{run}: no config.yaml; give the folder of a run")
     config = OmegaConf.load(path)
-    assert isinstance(config, DictConfig)
+    if not isinstance(config, DictConfig):
+        raise ConfigError(f"{path}: a list, and not the configuration of a run")
     return read_settings(config)
 
 
@@ -46,17 +47,16 @@ def held_out_samples(run: Path, count: int, patch: int) -> GainSamples:
     settings = run_settings(run)
     sources = build_sources(settings["data"])
     config = settings["evaluation"]
-    size = min(settings["plan"]["sizes"]) if config.size is None else config.size
+    size = config.side(settings["plan"]["sizes"])
     fewer = GainConfig(max(count, 2), size, config.window, config.ratio, config.batch, config.seed)
     heldout = SceneIndex(sources, "heldout", settings["holdout"], VIEWS)
     return gain_samples(heldout, SceneIndex(sources, "all"), fewer, size, patch)
 
 
-def fill_in(model: MaskedViewModel, images: Tensor, mask: Tensor) -> Tensor:
+def reconstruction(model: MaskedViewModel, images: Tensor, mask: Tensor) -> Tensor:
     """The model's prediction on hidden patches, the images elsewhere: uint8 [V, 3, H, W] of images [V, 3, H, W]."""
     pixels, _ = model.eval().reconstruct(images[None], mask[None])
-    predicted = (pixels[0] * 255).round().to(torch.uint8)
-    return torch.where(enlarge(mask, images.shape[-2:])[:, None], predicted, images)
+    return fill_in(images, mask, pixels[0])
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -95,7 +95,7 @@ def draw(runs: list[Path], names: list[str] | None, untrained: bool, numbers: li
     samples = held_out_samples(runs[0], max(numbers) + 1, next(iter(models.values())).patch_size)
     chosen = [(samples.images[number], samples.mask[number]) for number in numbers]
     rows = [[images for images, _ in chosen], [hide(images, mask) for images, mask in chosen]]
-    rows += [[fill_in(model, *sample) for sample in chosen] for model in models.values()]
+    rows += [[reconstruction(model, *sample) for sample in chosen] for model in models.values()]
     picture = label_rows([torch.cat(row) for row in rows], ["original", "seen", *models])
     out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture.permute(1, 2, 0).numpy()).save(out)

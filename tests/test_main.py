@@ -34,10 +34,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command
         monkeypatch.setattr(sys, "argv", ["main.py", *words])
         main.main()
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield run
-    torch.set_num_threads(threads)
+    return run
 
 
 def made(folder: Path) -> set[str]:

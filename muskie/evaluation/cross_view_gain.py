@@ -63,6 +63,10 @@ class GainConfig:
                 f"(>= {VIEWS}), ratio={self.ratio} (in (0, 1))"
             )
 
+    def side(self, sizes: Sequence[int]) -> int:
+        """The side of the images of a run that trains at these sizes."""
+        return min(sizes) if self.size is None else self.size
+
 
 @dataclass
 class GainSamples:

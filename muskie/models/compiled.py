@@ -1,6 +1,6 @@
 """Parts written so that `torch.compile` makes fast code of them on CPUs too. Without it, and on GPUs, they are PyTorch's.
 
-Measured in training steps of `muskie_small` on two cores (`docs/benchmarks.md`), of about 1,250 ms:
+Measured by the profiler in training steps of `muskie_small` on two cores, of about 1,250 ms (`docs/log.md`):
 
 - the sum over rows that a bias's gradient is: generated loops run across the cache, 23 ms; a product takes 8;
 - a bias given to a product is written to the whole output first, 19 ms; added by itself it joins the next loop;

@@ -51,8 +51,7 @@ class Pretraining:
         self.plan = StepPlan(patch_size=self.model.patch_size, steps=self.steps, seed=self.settings["seed"], **plan)
         self.task = MaskedViewTask(self.model, self.settings["masks"], self.settings["objective"], self.plan)
         self.gain_config: GainConfig = self.settings["evaluation"]
-        size = self.gain_config.size
-        self.gain_size = min(self.plan.sizes) if size is None else size
+        self.gain_size = self.gain_config.side(self.plan.sizes)
         if self.gain_size % self.plan.patch_size:
             raise ConfigError(f"evaluation.size={self.gain_size} is no multiple of the patch size {self.plan.patch_size}")
         self.sources = build_sources(self.settings["data"])

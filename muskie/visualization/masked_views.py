@@ -18,6 +18,12 @@ def hide(images: Tensor, mask: Tensor, value: int = GREY) -> Tensor:
     return torch.where(covered[:, None], torch.full_like(images, value), images)
 
 
+def fill_in(images: Tensor, mask: Tensor, pixels: Tensor) -> Tensor:
+    """Images uint8 [V, 3, H, W], with pixels [V, 3, H, W] in [0, 1] where mask bool [V, h, w] hides them."""
+    predicted = (pixels * 255).round().clamp(0, 255).to(torch.uint8)
+    return torch.where(enlarge(mask, images.shape[-2:])[:, None], predicted, images)
+
+
 def enlarge(mask: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
     """Mask bool [V, h, w] at pixel resolution, bool [V, H, W]."""
     height, width = size
@@ -37,8 +43,7 @@ def masked_view_panel(images: Tensor, mask: Tensor, pixels: Tensor, confidence: 
         uint8 [3, height, width] with labelled rows.
     """
     covered = enlarge(mask, images.shape[-2:])[:, None]
-    predicted = (pixels * 255).round().clamp(0, 255).to(torch.uint8)
-    rows = [images, hide(images, mask), torch.where(covered, predicted, images)]
+    rows = [images, hide(images, mask), fill_in(images, mask, pixels)]
     if confidence is not None:
         grey = (confidence.mean(1, keepdim=True) * 255).to(torch.uint8).expand_as(images)
         rows.append(torch.where(covered, grey, torch.full_like(images, GREY // 3)))

@@ -53,7 +53,7 @@ def test_rows_and_columns(run: Path, visualize: Callable[[str], None], tmp_path:
     assert torch.equal(one, other) and not torch.equal(one, before)
     fresh = create_model("muskie_tiny", width=32, depth=1, heads=2, seed=3)
     samples = importlib.import_module("visualize").held_out_samples(run, 2, 8)
-    expected = importlib.import_module("visualize").fill_in(fresh, samples.images[0], samples.mask[0])
+    expected = importlib.import_module("visualize").reconstruction(fresh, samples.images[0], samples.mask[0])
     shown = before.unflatten(-1, (12, side + gap))[:, ::6, :4, :side:6].permute(2, 0, 1, 3)
     assert torch.equal(shown, expected), "the weights that the run began with"
 
