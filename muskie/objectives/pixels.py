@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,9 +67,7 @@ class MaskedPixels:
             mask: bool [B, V, h, w] that they come from, on any device; only its shape is used.
         """
         scenes, patches = mask.shape[0], mask[0].numel()
-        error = self._error(prediction - target)
-        weighted = ((confidence + self.floor) * error if self.confidence else error).mean(-1)  # [M]
-        price = -(confidence + 1e-6).log().mean(-1)  # [M]
+        weighted, price, squared, confident = self._patch_terms(prediction, confidence, target)  # each [M]
         total = max(len(hidden), 1)  # nothing hidden costs nothing
         scene = hidden // patches  # [M], which scene each patch belongs to
         count = torch.zeros(scenes, device=scene.device).index_add_(0, scene, torch.ones_like(weighted))  # [B]
@@ -79,16 +78,27 @@ class MaskedPixels:
             main = per_scene.mean()
             regulariser = (torch.zeros_like(count).index_add_(0, scene, price) / count.clamp(min=1)).mean()
         loss = main + self.regulariser * regulariser if self.confidence else main
-        scalars = {"mse": (prediction - target).square().mean(-1).sum().detach() / total}
+        scalars = {"mse": squared.sum().detach() / total}
         if self.confidence:
             scalars["confidence_price"] = regulariser.detach()
-            scalars["confidence"] = confidence.mean(-1).sum().detach() / total
+            scalars["confidence"] = confident.sum().detach() / total
         return PixelLoss(loss, per_scene.detach(), scalars)
+
+    def compile(self, **options: Any) -> None:
+        """`torch.compile`, with these options, what is computed for every colour value and any number of hidden patches."""
+        object.__setattr__(self, "_patch_terms", torch.compile(self._patch_terms, dynamic=True, **options))
+
+    def _patch_terms(self, prediction: Tensor, confidence: Tensor, target: Tensor) -> tuple[Tensor, ...]:
+        """Weighted error, price of the confidence, squared error and confidence of each patch, [M] each."""
+        difference = prediction - target
+        squared = difference.square()
+        error = squared if self.colour == 1 else self._error(difference)
+        weighted = (confidence + self.floor) * error if self.confidence else error
+        price = -(confidence + 1e-6).log()
+        return weighted.mean(-1), price.mean(-1), squared.detach().mean(-1), confidence.detach().mean(-1)
 
     def _error(self, difference: Tensor) -> Tensor:
         """Squared error of every colour value, [M, 3·p·p], with the share of the mean colour weighted."""
-        if self.colour == 1:
-            return difference.square()
         channels = difference.unflatten(-1, (3, -1))  # [M, 3, p·p]
         mean = channels.mean(-1, keepdim=True)
         return ((channels - mean).square() + self.colour * mean.square()).flatten(-2)

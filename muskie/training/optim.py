@@ -103,7 +103,11 @@ def _weights(model: nn.Module, kinds: Any) -> set[nn.Parameter]:
 
 def gradient_norm(model: nn.Module) -> torch.Tensor:
     """The norm of the gradient over all parameters, a scalar on their device."""
-    return nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    if not gradients or gradients[0].device.type != "cpu":
+        return nn.utils.get_total_norm(gradients)
+    # PyTorch's norm of many tensors uses one CPU thread.
+    return torch.stack([torch.dot(g.flatten(), g.flatten()) for g in gradients]).sum().sqrt()
 
 
 def check_same_optimizer(config: OptimConfig, state: dict[str, Any], origin: str) -> None:

@@ -49,7 +49,10 @@ class Pretraining:
         plan = self.settings["plan"]
         self.steps = self.trainer_config.total_steps(ranks.world, plan.get("reuse", 1))
         self.plan = StepPlan(patch_size=self.model.patch_size, steps=self.steps, seed=self.settings["seed"], **plan)
-        self.task = MaskedViewTask(self.model, self.settings["masks"], self.settings["objective"], self.plan)
+        objective = self.settings["objective"]
+        if self.trainer_config.compile:
+            objective.compile()
+        self.task = MaskedViewTask(self.model, self.settings["masks"], objective, self.plan)
         self.gain_config: GainConfig = self.settings["evaluation"]
         self.gain_size = self.gain_config.side(self.plan.sizes)
         if self.gain_size % self.plan.patch_size:

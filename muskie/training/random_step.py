@@ -79,9 +79,10 @@ class TrainingStep:
             keep_freed_memory()
         self.model = create_model(setting.model).to(self.device).train()
         self.model.set_checkpointing(setting.checkpointing)
+        self.objective, optim = MaskedPixels(), OptimConfig()
         if setting.compile:
             self.model.compile_blocks()
-        self.objective, optim = MaskedPixels(), OptimConfig()
+            self.objective.compile()
         self.clip = optim.clip
         self.optimizer = build_optimizer(self.model, optim)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)

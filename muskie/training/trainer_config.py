@@ -26,7 +26,7 @@ class TrainerConfig:
         precision: `auto` (bf16 on GPUs that have it, else fp32), `fp32`, `bf16`, `fp16`.
         workers: data loading processes of a rank; 0: load in the training process.
         cache_mb: memory for decoded images, of each data worker.
-        compile: `torch.compile` each transformer block.
+        compile: `torch.compile` each transformer block and the objective.
         checkpointing: recompute activations in the backward pass.
         log_every, eval_every, save_every, picture_every: steps between log lines, evaluations, checkpoints, pictures;
             0: only at the end (pictures: also of the first batch).

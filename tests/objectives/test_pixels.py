@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
 
 import muskie
 from muskie.errors import ConfigError
@@ -169,3 +171,21 @@ def test_every_mask_gives_a_finite_loss_and_gradient(objective: MaskedPixels, hi
 def test_negative_weights_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"objective\.{name}=-1: expected 0 or more"):
         MaskedPixels(**{name: -1})
+
+
+@pytest.mark.parametrize("objective", ALL_FORMS, ids=str)
+def test_compiled(objective: MaskedPixels) -> None:
+    """The same loss and gradient, for any number of hidden patches, without compiling anew."""
+    torch._dynamo.reset()
+    compiled, graphs = dataclasses.replace(objective), CompileCounterWithBackend("aot_eager")
+    compiled.compile(backend=graphs)
+    for hidden in ((3, 7, 12), (5, 6, 2), (1, 4, 9)):
+        results = []
+        for form in (objective, compiled):
+            values = dense()
+            values[0].requires_grad_()
+            result = evaluate(form, masks(*hidden), values)
+            result.loss.backward()
+            results.append((result.loss.detach(), values[0].grad, result.scenes, result.scalars))
+        torch.testing.assert_close(*results, rtol=1e-6, atol=1e-7)
+    assert graphs.frame_count == 1
