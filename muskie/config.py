@@ -10,7 +10,7 @@ import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -39,6 +39,11 @@ def required(target: Callable[..., Any]) -> list[str]:
     return [p.name for p in _parameters(target) if p.default is p.empty]
 
 
+def defaults(target: Callable[..., Any]) -> dict[str, Any]:
+    """The arguments of a class or function that have a default, and it."""
+    return {p.name: p.default for p in _parameters(target) if p.default is not p.empty}
+
+
 def check_section(prefix: str, given: Mapping[str, Any], allowed: Schema) -> tuple[dict[str, Any], list[str]]:
     """Values of one section converted to the types of their arguments.
 
@@ -56,6 +61,8 @@ def check_section(prefix: str, given: Mapping[str, Any], allowed: Schema) -> tup
         full = f"{prefix}.{key}" if prefix else str(key)
         if key not in allowed:
             problems.append(f"{full} is unknown{nearest(str(key), allowed)}")
+        elif isinstance(value, bool) and _is_number(allowed[key]):  # Python's True is 1, which nobody means
+            problems.append(f"{full}={value}: should be a number")
         elif not isinstance(allowed[key], Mapping):
             try:
                 values[key] = _convert(value, allowed[key])
@@ -67,6 +74,12 @@ def check_section(prefix: str, given: Mapping[str, Any], allowed: Schema) -> tup
         else:
             problems.append(_no_section(full, value, allowed[key]))
     return values, problems
+
+
+def _is_number(hint: Any) -> bool:
+    """Whether a type takes numbers and no truth values."""
+    kinds = {hint, *get_args(hint)}
+    return bool(kinds & {int, float}) and bool not in kinds
 
 
 def _convert(value: Any, hint: Any) -> Any:
@@ -122,8 +135,7 @@ class Sections:
         problems += [f"{key} is unknown{nearest(str(key), everything)}" for key in outside if key not in root]
         targets = dict(self.fixed)
         for section, allowed in names.items():
-            given = config.get(section)
-            given = {} if given is None else given
+            given = config.get(section, {})
             if isinstance(given, Mapping) and "_target_" in given:
                 try:
                     targets[section] = resolve_target(given, section)

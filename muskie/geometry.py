@@ -93,11 +93,13 @@ def reproject(
     to_target = invert(target_cam2world) @ cam2world
     points = transform_points(to_target, unproject(depth, intrinsics).flatten(-3, -2))  # [..., H·W, 3]
     pixels, z = project(points, target_intrinsics)
+    batch = torch.broadcast_shapes(z.shape[:-1], target_depth.shape[:-2])
+    pixels, z = pixels.expand(*batch, -1, -1), z.expand(*batch, -1)
     target_height, target_width = target_depth.shape[-2:]
     size = torch.tensor([target_width, target_height], dtype=pixels.dtype, device=pixels.device)
     inside = (depth.flatten(-2) > 0) & (z > 0) & ((pixels >= 0) & (pixels < size)).all(-1)
     column, row = torch.where(inside[..., None], pixels, 0).long().unbind(-1)
-    flat = target_depth.flatten(-2).expand(*inside.shape[:-1], -1)
+    flat = target_depth.flatten(-2).expand(*batch, -1)
     measured = torch.where(inside, flat.gather(-1, row * target_width + column), 0)
     visible = inside & ((z - measured).abs() <= tolerance * measured)
     shape = (height, width)

@@ -54,10 +54,13 @@ def read_overrides(
     if nameless := [_line(o) for o in parsed if not o.key_or_group]:
         raise ConfigError(f"cannot be read as key=value: {nameless[0]!r} has no key")
     folders = [config_dir, *_extra_folders(flags)]
+    sweeps = "-m" in flags or "--multirun" in flags
+    if not sweeps and (several := [_line(o) for o in parsed if o.is_sweep_override()]):
+        raise ConfigError(f"{several[0]}: several values are a sweep; add -m for a run with each, or write a list: [1, 2]")
     groups = sorted({p.name for folder in folders for p in folder.iterdir() if p.is_dir()})
     choices = [o for o in parsed if o.key_or_group in groups]
     problems = [problem for o in choices for problem in _choice_problems(o, folders)]
-    if "-m" in flags or "--multirun" in flags:
+    if sweeps:
         problems += [
             f"{_line(o)}: all jobs of a sweep would share this folder; leave output_dir out, or write "
             "output_dir='runs/${hydra:job.num}'"
@@ -160,12 +163,11 @@ class _Reading:
     def spell(self, override: Override) -> str:
         """The override as Hydra needs it: a key that the code alone knows is added."""
         key, line = override.key_or_group, _line(override)
-        if OmegaConf.select(self.config, key, default=_MISSING) is not _MISSING:
-            return line
-        problem = self._problem(key)
-        if problem:
-            self.problems.append(problem)
-        return line if line.startswith(("+", "~")) else f"++{line}"
+        value = None if override.is_delete() or override.is_sweep_override() else override.value()
+        keys = [f"{key}.{name}" for name in value] if key in self.sections and isinstance(value, dict) else [key]
+        unknown = [name for name in keys if OmegaConf.select(self.config, name, default=_MISSING) is _MISSING]
+        self.problems += [problem for name in unknown if (problem := self._problem(name))]
+        return f"++{line}" if unknown and not line.startswith(("+", "~")) else line
 
     def dropped(self, overrides: Sequence[Override]) -> list[str]:
         """A class named on the command line takes none of the keys that YAML files give to the one it replaces."""

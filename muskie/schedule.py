@@ -40,6 +40,8 @@ def ramp(value: float | dict[str, float] | Ramp, key: str) -> Ramp:
         return Ramp(float(value), float(value))
     try:
         return Ramp(**{name: float(part) for name, part in value.items()})
+    except ConfigError as error:
+        raise ConfigError(f"{key}={value!r}: {error}") from error
     except (TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f"{key}={value!r}: expected a number or {{start: 4, end: 16, over: 0.5}}") from error
 

@@ -89,6 +89,8 @@ def test_values_become_what_they_are_meant_to_be(hint: Any, value: Any, expected
         (int, 1.5, "key=1.5: should be a valid integer, got a number with a fractional part"),
         (int, [1, 2], "key=[1, 2]: should be a valid integer"),
         (int, None, "key=None: should be a valid integer"),
+        (int, True, "key=True: should be a number"),
+        (float | None, False, "key=False: should be a number"),
         (float, {"a": 1}, "key={'a': 1}: should be a valid number"),
         (Sequence[int], 64, "key=64: should be a list, e.g. [a, b]"),
         (Sequence[int], [1, "x"], "key=[1, 'x']: should be a valid integer"),

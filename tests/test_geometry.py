@@ -185,3 +185,10 @@ def test_batches_of_pairs_and_one_target_for_all() -> None:
         alone = reproject(depth[b], intrinsics(), poses[b], depth[0], intrinsics(), poses[0])
         for whole, part in zip(together, alone, strict=True):
             assert torch.equal(whole[b], part)
+    # Target depths of several kinds over one pair of poses.
+    targets = uneven(4, 3)
+    together = reproject(depth[0], intrinsics(), poses[0], targets, intrinsics(), poses[1])
+    for b in range(3):
+        alone = reproject(depth[0], intrinsics(), poses[0], targets[b], intrinsics(), poses[1])
+        for whole, part in zip(together, alone, strict=True):
+            assert torch.equal(whole[b], part)

@@ -134,6 +134,8 @@ def test_a_finished_run_says_so(
         "already finished at step 4 of 4 (out/checkpoints/step-00000004.pt). To train on, raise trainer.steps"
     )
     assert "choose another output_dir" in out and err == ""
+    command(*tiny, "output_dir=out", "init_from=out")
+    assert "step-00000004.pt; init_from not used, for a run's own folder comes first)" in capsys.readouterr().out
 
 
 def test_hydras_own_flags(command: Command, tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,6 +89,17 @@ def test_sweeps() -> None:
     assert read("--multirun", "output_dir=null")[1:] == ["output_dir=null"]
 
 
+def test_several_values_are_a_sweep_only_if_asked_for() -> None:
+    assert refused("trainer.steps=1,2")[0].startswith("trainer.steps=1,2: several values are a sweep; add -m")
+
+
+def test_a_section_at_once() -> None:
+    assert read("trainer={accumulate:2,steps:3}") == ["++trainer={accumulate:2,steps:3}"]
+    assert read("trainer={steps:3}") == ["trainer={steps:3}"]
+    assert refused("trainer={stesp:3}")[0].startswith("trainer.stesp is unknown; did you mean 'steps'?")
+    assert compose_config(CONFIGS, "pretrain", read("trainer={accumulate:2,steps:3}")).trainer.batch_size == 8
+
+
 def test_a_folder_of_their_own_configurations(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "mine.yaml").write_text("_target_: muskie.data.sources.folder.ImageFolders\nroot: /mine\n")

@@ -79,6 +79,7 @@ class FrameReader:
             self._kept.move_to_end(key)
             return self._kept[key]
         result = place.source.read(place.scene, frame, at_least=at_least)
+        result.image.load()  # a source may hand over an image that Pillow has only opened
         if self.limit:
             self._kept[key] = result
             self._size += _bytes(result)

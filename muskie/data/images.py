@@ -19,7 +19,7 @@ def open_image(path: Path, at_least: int | None = None) -> Image.Image:
     """Opens an image as 8-bit RGB, upright.
 
     Grey, palette, RGBA, CMYK and 16-bit images are converted (16 bits keep their upper 8; transparency is dropped), EXIF
-    rotation is applied.
+    rotation is applied. 32-bit and floating-point images say nowhere what is white, and are refused.
 
     Args:
         path: of the file.
@@ -27,7 +27,7 @@ def open_image(path: Path, at_least: int | None = None) -> Image.Image:
             times faster). None: full size.
 
     Raises:
-        OSError: the file is missing, broken or no image; the message names it.
+        OSError: the file is missing, broken, no image, or of 32 bits; the message names it.
     """
     try:
         with Image.open(path) as image:
@@ -35,6 +35,8 @@ def open_image(path: Path, at_least: int | None = None) -> Image.Image:
                 factor = min(1.0, at_least / min(image.size))
                 image.draft("RGB", (math.ceil(image.width * factor), math.ceil(image.height * factor)))
             image.load()
+            if image.format == "PNG" and image.mode == "I":  # what Pillow before 11.3 makes of 16 bits; PNG has no more
+                image = Image.fromarray(np.asarray(image).astype(np.uint16))
             return _to_rgb(_upright(image))
     except OSError as error:
         # Pillow's own message rarely says which file it was.
@@ -53,11 +55,10 @@ def _upright(image: Image.Image) -> Image.Image:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         return image
-    if image.mode.startswith("I") or image.mode == "F":
-        # 16-bit grey; Pillow would clip it to 255 instead of scaling it.
-        values = np.asarray(image).astype(np.float64)
-        scale = 256.0 if values.max(initial=0) > 255 else 1.0
-        image = Image.fromarray((values / scale).clip(0, 255).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise OSError(f"a grey image of mode {image.mode!r} (32 bits) has no defined white; convert it to 8 or 16 bits")
+    if image.mode.startswith("I;16"):  # Pillow would clip it to 255 instead of scaling it
+        image = Image.fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
     return image.convert("RGB")
 
 

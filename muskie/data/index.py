@@ -37,8 +37,8 @@ class HoldOut:
 
     Attributes:
         share: of the data, in [0, 1); 0: nothing, and there is no held-out part.
-        by: `"frames"`: the last frames of every scene; `"scenes"`: the last scenes of every source, and of
-            a source with one scene its last frames.
+        by: `"frames"`: the last frames of every scene; `"scenes"`: the last scenes of every source (whole rooms, if it
+            has several rooms), and of a source with one scene its last frames.
     """
 
     share: float = 0.2
@@ -84,7 +84,7 @@ class SceneIndex:
         count = len(source)
         if self.part == "all" or not self._by_scenes(source):
             return range(count)
-        kept = min(max(round(count * (1 - self.holdout)), 1), count - 1)
+        kept = _between_rooms(source, min(max(round(count * (1 - self.holdout)), 1), count - 1))
         return range(kept) if self.part == "train" else range(kept, count)
 
     def _frames(self, source: SceneSource, scene: Scene) -> Sequence[str]:
@@ -121,3 +121,15 @@ class SceneIndex:
         """A source, uniformly, then one of its places, uniformly."""
         source = self.sources[int(rng.integers(len(self.sources)))]
         return self.place(source, int(rng.integers(self.places(source))))
+
+
+def _between_rooms(source: SceneSource, kept: int) -> int:
+    """The number of scenes up to `kept`, else beyond it, after which another room begins; where all scenes of the
+    source show one room, `kept`."""
+
+    def cuts(number: int) -> bool:
+        return source.scene(number - 1).shows_the_same_as(source.scene(number))
+
+    earlier = (number for number in range(kept, 0, -1) if not cuts(number))
+    later = (number for number in range(kept + 1, len(source)) if not cuts(number))
+    return next(earlier, None) or next(later, kept)

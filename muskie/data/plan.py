@@ -95,6 +95,14 @@ class StepPlan:
             self._sides(max(self.sizes), ratio)
 
     @property
+    def grids(self) -> list[tuple[int, int]]:
+        """The patch grids (h, w) that steps may have."""
+        largest = max(self.sizes)
+        sides = [(size, size) for size in self.sizes if size != largest]
+        sides += [self._sides(largest, ratio) for ratio in self.aspect_ratios]
+        return [(height // self.patch_size, width // self.patch_size) for height, width in sides]
+
+    @property
     def loads(self) -> int:
         """Loads of the whole run."""
         return -(-self.steps // self.reuse)

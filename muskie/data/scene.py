@@ -21,10 +21,17 @@ class Scene:
     Attributes:
         name: unique within its source; shown in errors and pictures, e.g. `"redkitchen/seq-01"`.
         frames: the names of the frames in the order of capture; what a name means is the source's own business.
+        room: what the scene shows, where several scenes of the source show the same, e.g. `"redkitchen"`; such scenes lie
+            side by side in the source. None: this scene alone shows it.
     """
 
     name: str
     frames: Sequence[str]
+    room: str | None = None
+
+    def shows_the_same_as(self, other: Scene) -> bool:
+        """Whether both scenes, of one source, show one room."""
+        return self.name == other.name or (self.room is not None and self.room == other.room)
 
 
 @dataclass(frozen=True)

@@ -71,12 +71,13 @@ class GainConfig:
 @dataclass
 class GainSamples:
     """Fixed samples: `images` uint8 [N, 4, 3, S, S], `unrelated` references uint8 [N, 2, 3, S, S], `mask` bool
-    [N, 4, h, w] with views 0 and 1 whole, and `places`, where each comes from."""
+    [N, 4, h, w] with views 0 and 1 whole, `places`, where each comes from, and `unreadable`, messages of skipped images."""
 
     images: Tensor
     unrelated: Tensor
     mask: Tensor
     places: list[str]
+    unreadable: list[str]
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,8 @@ class Gain:
 def gain_samples(heldout: SceneIndex, everything: SceneIndex, config: GainConfig, size: int, patch: int) -> GainSamples:
     """Draws the samples: four views of a held-out window, centre crop, no augmentation.
 
-    Unrelated references come from another scene of the same source, or, where it has only one, from the two frames
-    farthest in the order of capture from the sample (training frames allowed, those of the sample itself not).
+    Unrelated references come from another room of the same source, or, where it has only one, from the two frames of the
+    scene farthest in the order of capture from the sample (training frames allowed, those of the sample itself not).
 
     Args:
         heldout: the places to measure on.
@@ -131,23 +132,25 @@ def gain_samples(heldout: SceneIndex, everything: SceneIndex, config: GainConfig
     policy = MaskPolicy(("random",), (config.ratio,), references=REFERENCES)
     choice = MaskChoice("random", config.ratio, REFERENCES)
     images, unrelated, masks, places = [], [], [], []
+    unreadable: dict[str, None] = {}  # each message once, in order
     for number in range(config.samples):
         rng = stream(config.seed, "gain", number)
         place = heldout.draw(rng)
         order = draw_frames(rng, len(place.frames), VIEWS, config.window, 1)
-        views = _read_square(reader, place, order, VIEWS, size)
-        others = _unrelated(rng, everything, place, order[:VIEWS])
+        views, skipped = _read_square(reader, place, order, VIEWS, size)
+        references, also_skipped = _read_square(reader, *_unrelated(rng, everything, place, order[:VIEWS]), REFERENCES, size)
+        unreadable |= dict.fromkeys(skipped + also_skipped)
         images.append(views)
-        unrelated.append(_read_square(reader, *others, REFERENCES, size))
+        unrelated.append(references)
         masks.append(policy.draw(choice, [rng], VIEWS, (size // patch, size // patch))[0])
         places.append(place.name)
-    return GainSamples(torch.stack(images), torch.stack(unrelated), torch.stack(masks), places)
+    return GainSamples(torch.stack(images), torch.stack(unrelated), torch.stack(masks), places, list(unreadable))
 
 
-def _read_square(reader: FrameReader, place: Place, order: Sequence[int], count: int, size: int) -> Tensor:
-    frames, _ = read_views(reader, place, order, count, size)
+def _read_square(reader: FrameReader, place: Place, order: Sequence[int], count: int, size: int) -> tuple[Tensor, list[str]]:
+    frames, unreadable = read_views(reader, place, order, count, size)
     crops = [Crop.centre(f.image.width, f.image.height, 1.0).image(f.image, size, size) for f in frames]
-    return torch.from_numpy(np.stack(crops))
+    return torch.from_numpy(np.stack(crops)), unreadable
 
 
 def _unrelated(
@@ -155,19 +158,18 @@ def _unrelated(
 ) -> tuple[Place, list[int]]:
     """A place, and its frames in the order in which to try them as unrelated references."""
     count = everything.places(place.source)
-    if count > 1:
-        number = int(rng.integers(count))
-        other = everything.place(place.source, number)
-        if other.scene.name == place.scene.name:
-            other = everything.place(place.source, (number + 1) % count)
-        return other, rng.permutation(len(other.frames)).tolist()
-    whole = everything.place(place.source, 0)
+    first = int(rng.integers(count)) if count > 1 else 0
+    for number in range(first, first + count):
+        other = everything.place(place.source, number % count)
+        if not other.scene.shows_the_same_as(place.scene):
+            return other, rng.permutation(len(other.frames)).tolist()
+    whole = Place(place.source, place.scene, place.scene.frames)
     own = {whole.frames.index(place.frames[number]) for number in used}
     distance = np.abs(np.arange(len(whole.frames)) - np.mean(list(own)))
     order = [number for number in np.argsort(-distance, kind="stable").tolist() if number not in own]
     if len(order) < REFERENCES:
         raise DataError(
-            f"scene {place.name} has {len(whole.frames)} images and is the only one of its source: cross-view gain needs "
+            f"scene {place.name} has {len(whole.frames)} images and no other room is in its source: cross-view gain needs "
             f"{VIEWS} of a sample and {REFERENCES} others. Add images or scenes, or set holdout.share=0"
         )
     return whole, order
@@ -224,5 +226,6 @@ def cross_view_gain(predict: Predictor, samples: GainSamples, batch: int = 16, s
 
 
 def _ratio(means: Tensor) -> Tensor:
-    """E of true, unrelated, absent [3, ...] -> gain [...]."""
-    return 1 - means[0] / torch.minimum(means[1], means[2])
+    """E of true, unrelated, absent [3, ...] -> gain [...]; 0 where nothing was there to be found."""
+    control = torch.minimum(means[1], means[2])
+    return torch.where(control > 0, 1 - means[0] / control, 0)

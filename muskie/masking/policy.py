@@ -67,12 +67,19 @@ class MaskPolicy:
         self.block = int(block)
         self.published = published
 
-    def check(self, views: Sequence[int]) -> None:
-        """See that every number of views in a step plan leaves something to hide.
+    def check(self, views: Sequence[int], grids: Sequence[tuple[int, int]] = ()) -> None:
+        """See that every number of views in a step plan leaves something to hide, and that blocks fit its patch grids.
 
         Raises:
-            ConfigError: a number of views is below 1, or the references take all views of a scene of several.
+            ConfigError: a number of views is below 1, the references take all views of a scene of several, or the block
+                is larger than a grid.
         """
+        for h, w in grids:
+            if self.block > min(h, w):
+                raise ConfigError(
+                    f"masks.block is {self.block}, larger than the patch grid of {h} x {w}; it must be at most {min(h, w)} "
+                    "there. Set a smaller block, or a higher resolution."
+                )
         for count in views:
             if count < 1:
                 raise ConfigError(f"A step of {count} views cannot be masked; a scene has at least 1 view.")
@@ -127,11 +134,7 @@ class MaskPolicy:
                 f"Nothing to mask: {len(rngs)} scenes of {views} views, {choice.references} of them references, grid "
                 f"{h} x {w}; at least 1 scene, 1 view that is no reference and 1 patch are needed."
             )
-        if self.block > min(h, w):
-            raise ConfigError(
-                f"masks.block is {self.block}, larger than the patch grid of {h} x {w}; it must be at most {min(h, w)} "
-                "there. Set a smaller block, or a higher resolution."
-            )
+        self.check((), [grid])
         target = target_cells(choice.ratio, (h, w), self.published)
         request = ShapeRequest(tuple(rngs), masked, (h, w), target, self.block, self.published)
         hidden = find_shape(choice.mode)(request)

@@ -164,8 +164,8 @@ class AlternatingEncoder(nn.Module):
         """
         depth = self.config.depth
         numbers = range(depth - n, depth) if isinstance(n, int) else [i % depth if -depth <= i < 0 else i for i in n]
-        if not numbers or any(not 0 <= i < depth for i in numbers):
-            raise ValueError(f"n={n!r}: this encoder has {depth} blocks, 0 to {depth - 1}")
+        if not numbers or any(not 0 <= i < depth for i in numbers) or len(set(numbers)) < len(numbers):
+            raise ValueError(f"n={n!r}: expected numbers of blocks, 0 to {depth - 1}, each once")
         grid = check_images(images, self.config.patch_size)
         _, kept = self.blocks(self.embed(images), self.table(grid), frozenset(numbers))
         layers = [(self.norm(x) if norm else x)[:, :, self.config.registers :] for x in kept]

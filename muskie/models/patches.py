@@ -23,9 +23,9 @@ def check_images(images: Tensor, patch_size: int) -> tuple[int, int]:
     """The patch grid (h, w) of a batch of scenes.
 
     Raises:
-        ValueError: not [B, V, 3, H, W], neither uint8 nor float, or H or W no multiple of the patch size.
+        ValueError: not [B, V, 3, H, W] or empty, neither uint8 nor float, or H or W no multiple of the patch size.
     """
-    if images.ndim != 5 or images.shape[2] != 3:
+    if images.ndim != 5 or images.shape[2] != 3 or 0 in images.shape[:2]:
         raise ValueError(f"images have shape {tuple(images.shape)}; expected [B, V, 3, H, W] (one view: V = 1)")
     if images.dtype != torch.uint8 and not images.is_floating_point():
         raise ValueError(f"images are {images.dtype}; expected uint8 in 0..255 or floating point in [0, 1]")

@@ -93,7 +93,8 @@ def from_pretrained(folder_or_hub_id: str | Path, **kwargs: Any) -> MaskedViewMo
     """A model with its saved weights, from a folder written by `save_pretrained` or from the Hugging Face hub.
 
     Raises:
-        CheckpointError: an incomplete folder, or weights that are missing, unexpected or of another shape.
+        CheckpointError: an incomplete or broken folder, weights that are missing, unexpected or of another shape, or a
+            name that the hub does not give.
     """
     folder = Path(folder_or_hub_id)
     missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
@@ -102,5 +103,12 @@ def from_pretrained(folder_or_hub_id: str | Path, **kwargs: Any) -> MaskedViewMo
     try:
         # The hub's own default drops what does not fit without a word.
         return MaskedViewModel.from_pretrained(str(folder_or_hub_id), **{"strict": True, **kwargs})
-    except RuntimeError as error:
+    except RuntimeError as error:  # PyTorch's, which lists the keys
         raise CheckpointError(f"{folder_or_hub_id}: {error}") from error
+    except Exception as error:
+        # The hub's library, JSON and safetensors each have errors of their own for what is not there or broken.
+        what = "its config.json or model.safetensors is broken or of another kind of model"
+        if not folder.exists():
+            what = "neither a folder here nor a model that the Hugging Face hub gives"
+        reason = (str(error).strip().splitlines() or [""])[0]
+        raise CheckpointError(f"{folder_or_hub_id}: {what} ({type(error).__name__}: {reason})") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +55,7 @@ class MaskedPixels:
 
     def __post_init__(self) -> None:
         for name in ("floor", "regulariser", "colour"):
-            if getattr(self, name) < 0:
+            if not 0 <= getattr(self, name) < math.inf:  # NaN is neither
                 raise ConfigError(f"objective.{name}={getattr(self, name)}: expected 0 or more")
 
     def __call__(self, prediction: Tensor, confidence: Tensor, target: Tensor, hidden: Tensor, mask: Tensor) -> PixelLoss:

@@ -52,16 +52,13 @@ def _compare(model: MaskedViewModel, encoder: EncoderConfig, decoder: DecoderCon
 
 
 def _saved_model(path: Path, init_from: str) -> MaskedViewModel:
+    inside = path / "model"
     try:
-        inside = path / "model"
         return from_pretrained(str(inside if (inside / "config.json").is_file() else path))
-    except CheckpointError:
-        raise
-    except Exception as error:
-        # The hub's library has many ways to say that it found nothing.
+    except CheckpointError as error:
         raise CheckpointError(
-            f"init_from={init_from!r}: neither a model folder, a run's folder, a step-*.pt, nor a model that the Hugging "
-            f"Face hub gives ({type(error).__name__})"
+            f"init_from={init_from!r}: {error}. Give a model folder, a run's folder, a step-*.pt, or a model's name on the "
+            "Hugging Face hub"
         ) from error
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from muskie.data.dataset import LoadSampler, ViewDataset
 from muskie.data.index import HoldOut, SceneIndex
@@ -22,7 +22,7 @@ from muskie.training.initial import check_same_model, take_weights
 from muskie.training.memory import keep_freed_memory
 from muskie.training.optim import OptimConfig, check_same_optimizer
 from muskie.training.run_folder import Start, changes, check_writable, choose_start, make_folder
-from muskie.training.settings import read_settings
+from muskie.training.settings import in_full, read_settings, without_effect
 from muskie.training.tasks import MaskedViewTask, gain_predictor
 from muskie.training.telemetry import Telemetry
 from muskie.training.trainer import Evaluation, RunPlan, Trainer
@@ -42,15 +42,15 @@ class Pretraining:
 
     def __init__(self, config: DictConfig, ranks: Ranks) -> None:
         self.ranks, self.settings = ranks, read_settings(config)
-        self.settings_text = OmegaConf.to_yaml(config, resolve=True)
         self.trainer_config: TrainerConfig = self.settings["trainer"]
         self.trainer_config.autocast_dtype(ranks.device)
         self.model = self._build_model(dict(self.settings["model"]))
+        self.settings_text = in_full(config)
         plan = self.settings["plan"]
         self.steps = self.trainer_config.total_steps(ranks.world, plan.get("reuse", 1))
         self.plan = StepPlan(patch_size=self.model.patch_size, steps=self.steps, seed=self.settings["seed"], **plan)
         objective = self.settings["objective"]
-        if self.trainer_config.compile:
+        if self.trainer_config.compile and hasattr(objective, "compile"):  # one of the user's own need not know how
             objective.compile()
         self.task = MaskedViewTask(self.model, self.settings["masks"], objective, self.plan)
         self.gain_config: GainConfig = self.settings["evaluation"]
@@ -73,6 +73,7 @@ class Pretraining:
         self.done: int = self.state["step"] if self.state else 0
         self.folder = self.start.folder
         self.gain: Gain | None = None
+        self._unreadable: list[str] = []
 
     def _build_model(self, arguments: dict[str, Any]) -> MaskedViewModel:
         try:
@@ -162,6 +163,7 @@ class Pretraining:
                 everything = SceneIndex(self.sources, "all")
                 args = (self.gain_config, self.gain_size, self.plan.patch_size)
                 samples.append(gain_samples(self.heldout, everything, *args))
+                self._unreadable = samples[0].unreadable
 
         def evaluate() -> tuple[dict[str, float], str]:
             predict = gain_predictor(self.model, self.ranks.device)
@@ -176,9 +178,11 @@ class Pretraining:
         say(f"{self.start.reason}; run folder {folder}")
         if self.state and (changed := changes(self.state["settings"], self.settings_text)):
             say(f"settings changed since the checkpoint: {', '.join(changed)}")
+        if self._unreadable:
+            say(f"{len(self._unreadable)} unreadable images are left out of the measure; the first: {self._unreadable[0]}")
         config, warmup = self.trainer_config, self._warmup_steps()
-        if config.steps is not None and config.epochs is not None:
-            say(f"note: trainer.steps={config.steps} goes before trainer.epochs={config.epochs:g}; null lets epochs count")
+        for line in without_effect(self.settings["trainer"], self.settings["optim"]):
+            say(f"note: {line}")
         if warmup >= self.steps:
             say(f"warning: the warm-up takes {warmup} steps and the run has {self.steps}: the peak rate is not reached")
         parameters = sum(p.numel() for p in self.model.parameters())
@@ -202,8 +206,12 @@ def pretrain(config: DictConfig) -> None:
 
 
 def _already_finished(run: Pretraining) -> str:
+    unused = [key for key in ("resume", "init_from") if run.settings[key] not in (None, "", "auto")]
+    path, folder = run.start.checkpoint, run.folder
+    own = path is not None and folder is not None and path.parent == folder / "checkpoints"
+    note = f"; {' and '.join(unused)} not used, for a run's own folder comes first" if unused and own else ""
     return (
-        f"already finished at step {run.done} of {run.steps} ({run.start.checkpoint}). To train on, raise trainer.steps (or "
+        f"already finished at step {run.done} of {run.steps} ({path}{note}). To train on, raise trainer.steps (or "
         "trainer.epochs); to train anew, choose another output_dir"
     )
 

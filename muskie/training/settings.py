@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from muskie.config import Schema, Sections, schema
+from muskie.config import Schema, Sections, defaults, resolve_target, schema
 from muskie.data.images import Augmentation
 from muskie.data.index import HoldOut
 from muskie.data.loading import read_sources
@@ -17,6 +18,7 @@ from muskie.evaluation.cross_view_gain import GainConfig
 from muskie.masking import MaskPolicy
 from muskie.models.decoder import DecoderConfig
 from muskie.models.encoder import EncoderConfig
+from muskie.models.variants import create_model, model_config
 from muskie.objectives.pixels import MaskedPixels
 from muskie.training.optim import OptimConfig
 from muskie.training.trainer_config import TrainerConfig
@@ -25,6 +27,9 @@ ROOT = {"output_dir": str | None, "log_dir": str | None, "seed": int, "resume": 
 """Keys outside of sections. `log_dir`: where TensorBoard's files go; null: into the run's folder."""
 
 MODEL: Schema = {**schema(EncoderConfig), "name": str, "init": str, "decoder": schema(DecoderConfig)}
+
+OF_THE_RUN = ("patch_size", "steps", "seed")
+"""Arguments of `StepPlan` that come from elsewhere."""
 
 SECTIONS = Sections(
     fixed={
@@ -36,7 +41,7 @@ SECTIONS = Sections(
         "trainer": TrainerConfig,
         "evaluation": GainConfig,
     },
-    arguments={"plan": schema(StepPlan, without=("patch_size", "steps", "seed")), "model": MODEL},
+    arguments={"plan": schema(StepPlan, without=OF_THE_RUN), "model": MODEL},
     open=("data",),
 )
 
@@ -75,3 +80,35 @@ def read_settings(config: DictConfig) -> dict[str, Any]:
     if built["seed"] < 0:
         raise ConfigError(f"seed={built['seed']}: expected 0 or more")
     return built
+
+
+def in_full(config: DictConfig) -> str:
+    """A configuration that `read_settings` has accepted, as YAML with every default written out, so that a run's folder
+    still says what was done when a default has changed."""
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    for section, known in {**SECTIONS.fixed, "plan": StepPlan}.items():
+        given = plain.get(section, {})
+        target = resolve_target(given, section) if "_target_" in given else known
+        left_out = OF_THE_RUN if section == "plan" else ()
+        plain[section] = {**{k: v for k, v in defaults(target).items() if k not in left_out}, **given}
+    given = plain["model"]
+    encoder, decoder = model_config(**{key: value for key, value in given.items() if key != "init"})
+    init = given.get("init", defaults(create_model)["init"])
+    plain["model"] = {"name": given["name"], "init": init, **asdict(encoder), "decoder": asdict(decoder)}
+    return OmegaConf.to_yaml(OmegaConf.create(plain))
+
+
+def without_effect(trainer: TrainerConfig, optim: OptimConfig) -> list[str]:
+    """Lines for people about settings that were given and that others overrule."""
+    rules = [
+        ("trainer.steps", trainer.steps, "trainer.epochs", trainer.epochs, None),
+        ("optim.lr", optim.lr, "optim.base_lr", optim.base_lr, OptimConfig.base_lr),
+    ]
+    if optim.warmup_epochs is None:
+        rules.append(("trainer.steps", trainer.steps, "trainer.epoch_size", trainer.epoch_size, TrainerConfig.epoch_size))
+    return [
+        f"{key}={value} goes before {other}={given}; {key}=null lets the latter count"
+        for key, value, other, given, default in rules
+        if value is not None and given != default
+    ]

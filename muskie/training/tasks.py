@@ -59,7 +59,7 @@ class MaskedViewTask:
 
     def __init__(self, model: MaskedViewModel, masks: MaskPolicy, objective: MaskedPixels, plan: StepPlan) -> None:
         self.model, self.masks, self.objective, self.plan = model, masks, objective, plan
-        masks.check(plan.views_per_scene)
+        masks.check(plan.views_per_scene, plan.grids)
 
     def prepare(self, loaded: Views, step: int, group: int) -> MaskedViews:
         """Permutes the views of each loaded scene, deals them into scenes of V views, draws their masks.

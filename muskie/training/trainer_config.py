@@ -59,6 +59,11 @@ class TrainerConfig:
         for name, value in (("steps", self.steps), ("epochs", self.epochs)):
             if value is not None and not 0 < value < math.inf:
                 problems.append(f"trainer.{name}={value}: expected more than 0")
+        if self.keep_every and (not self.save_every or self.keep_every % self.save_every):
+            problems.append(
+                f"trainer.keep_every={self.keep_every}: expected a multiple of trainer.save_every={self.save_every}, which "
+                "says when checkpoints are written"
+            )
         if self.precision not in ("auto", *PRECISIONS):
             problems.append(f"trainer.precision={self.precision!r}{nearest(self.precision, ('auto', *PRECISIONS))}")
         if problems:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import torch
 from numbered import Numbered, dataset, numbers, requests
+from PIL import Image
 
 from muskie.data.dataset import FrameReader, ViewDataset
 from muskie.data.index import Place
+from muskie.data.scene import Frame, Scene
 
 
 def test_the_cache_is_bounded_and_changes_no_byte() -> None:
@@ -54,3 +59,19 @@ def test_sources_of_one_name_are_not_mixed_up_in_the_cache() -> None:
         assert torch.equal(data[request].images, plain[request].images)
         blues |= set(numbers(data[request].images)[0, :, 2].tolist())
     assert blues == {0, 9}
+
+
+def test_images_that_are_only_opened_are_read_while_errors_are_caught(tmp_path: Path) -> None:
+    """A source of the user's own may return `Image.open(path)`, whose pixels Pillow reads on first use."""
+
+    class Lazy(Numbered):
+        def read(self, scene: Scene, frame: str, **options: Any) -> Frame:
+            return Frame(Image.open(tmp_path / f"{frame}.png"))
+
+    for number in range(6):
+        Image.new("RGB", (24, 16), (number, number, number)).save(tmp_path / f"{number}.png")
+    file = tmp_path / "3.png"
+    file.write_bytes(file.read_bytes()[:45])
+    views = [dataset([Lazy([6])], window=6)[request] for request in requests(20)]
+    assert {int(number) for view in views for number in numbers(view.images)[..., 0].flat} == {0, 1, 2, 4, 5}
+    assert any(view.unreadable for view in views)

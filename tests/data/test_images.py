@@ -103,10 +103,16 @@ def test_sixteen_bit_grey_keeps_its_upper_eight(tmp_path: Path, suffix: str) -> 
     np.testing.assert_array_equal(opened(path), three((values >> 8).astype(np.uint8)))
 
 
-def test_eight_bit_values_in_wider_integers_stay_as_they_are(tmp_path: Path) -> None:
-    path = tmp_path / "a.tif"
-    Image.fromarray(GREY.astype(np.int32)).save(path)
-    np.testing.assert_array_equal(opened(path), three(GREY))
+def test_dark_sixteen_bit_images_stay_dark(tmp_path: Path) -> None:
+    Image.fromarray(GREY.astype(np.uint16)).save(tmp_path / "a.png")
+    assert not opened(tmp_path / "a.png").any()
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_values_without_a_white_are_refused(tmp_path: Path, kind: type) -> None:
+    Image.fromarray(GREY.astype(kind)).save(tmp_path / "a.tif")
+    with pytest.raises(OSError, match=r"a\.tif: a grey image of mode '[IF]' \(32 bits\) has no defined white"):
+        open_image(tmp_path / "a.tif")
 
 
 def test_sixteen_bit_colour_keeps_its_upper_eight(tmp_path: Path) -> None:

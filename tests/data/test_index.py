@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -52,6 +53,29 @@ def test_the_last_scenes_of_every_source_are_held_out_whole() -> None:
     assert [place.scene.name for place in all_places(train)] == [f"scene{k}" for k in range(7)]
     assert [place.scene.name for place in all_places(heldout)] == ["scene7", "scene8", "scene9"]
     assert all(len(place.frames) == 6 for place in all_places(heldout))
+
+
+class Rooms(Numbered):
+    """Scenes of these rooms."""
+
+    def __init__(self, rooms: str) -> None:
+        super().__init__([6] * len(rooms))
+        self.rooms = rooms
+
+    def scene(self, index: int) -> Scene:
+        return dataclasses.replace(super().scene(index), room=self.rooms[index])
+
+
+@pytest.mark.parametrize(
+    ("rooms", "share", "kept"),
+    [("aabbcc", 0.3, 4), ("aabbcc", 0.5, 2), ("aabbcc", 0.1, 4), ("aaaabc", 0.5, 4), ("abbbbb", 0.2, 1), ("aaaaa", 0.2, 4)],
+)
+def test_no_room_is_on_both_sides(rooms: str, share: float, kept: int) -> None:
+    source = Rooms(rooms)
+    train, heldout = (SceneIndex([source], part, HoldOut(share, "scenes")) for part in ("train", "heldout"))
+    names = [f"scene{number}" for number in range(len(rooms))]
+    assert [place.scene.name for place in all_places(train)] == names[:kept]
+    assert [place.scene.name for place in all_places(heldout)] == names[kept:]
 
 
 def test_a_source_of_one_scene_holds_out_its_last_frames() -> None:

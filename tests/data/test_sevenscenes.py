@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -216,6 +217,15 @@ def test_broken_files_are_named(tmp_path: Path) -> None:
         (folder / f"frame-00000{number}.pose.txt").write_text(text)
         with pytest.raises(OSError, match=rf"frame-00000{number}\.pose\.txt"):
             source.read(source.scene(0), f"frame-00000{number}.color.png", geometry=True)
+    for number, name in ((3, "broken"), (4, "colour")):
+        (folder / f"frame-00000{number}.depth.png").unlink(missing_ok=True)
+        image = folder / f"frame-00000{number}.color.png"
+        shutil.copy(folder / "frame-000000.color.png", image)
+        shutil.copy(image, folder / f"frame-00000{number}.depth.png")
+        if name == "broken":
+            (folder / f"frame-00000{number}.depth.png").write_bytes(image.read_bytes()[:60])
+        with pytest.raises(OSError, match=rf"frame-00000{number}\.depth\.png: (cannot be decoded|a colour image)"):
+            source.read(source.scene(0), image.name, geometry=True)
     for text in ("585 585", "f = 585"):
         (tmp_path / "camera-intrinsics.txt").write_text(text)
         with pytest.raises(DataError, match=r"camera-intrinsics\.txt"):

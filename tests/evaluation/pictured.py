@@ -22,18 +22,25 @@ class Noise(SceneSource):
         size: side of the pictures.
         broken: (scene, frame) of the images that cannot be read.
         name: of the source.
+        rooms: what each scene shows; None: each its own.
     """
 
     def __init__(
-        self, lengths: Sequence[int], size: int = 16, broken: Sequence[tuple[int, int]] = (), name: str = "noise"
+        self,
+        lengths: Sequence[int],
+        size: int = 16,
+        broken: Sequence[tuple[int, int]] = (),
+        name: str = "noise",
+        rooms: Sequence[str] | None = None,
     ) -> None:
-        self.lengths, self.size, self.broken, self.name = list(lengths), size, set(broken), name
+        self.lengths, self.size, self.broken, self.name, self.rooms = list(lengths), size, set(broken), name, rooms
 
     def __len__(self) -> int:
         return len(self.lengths)
 
     def scene(self, index: int) -> Scene:
-        return Scene(f"scene{index}", [str(frame) for frame in range(self.lengths[index])])
+        room = self.rooms[index] if self.rooms else None
+        return Scene(f"scene{index}", [str(frame) for frame in range(self.lengths[index])], room)
 
     def read(self, scene: Scene, frame: str, *, at_least: int | None = None, geometry: bool = False) -> Frame:
         place = (int(scene.name.removeprefix("scene")), int(frame))

@@ -54,7 +54,7 @@ def random_samples(count: int, seed: int = 0) -> GainSamples:
     mask[:, 2:] = rng.random((count, 2, 4, 4)) < 0.7
     mask[:, 2:, 0, 0] = True
     unrelated = np.zeros((count, 2, 3, SIZE, SIZE), dtype=np.uint8)
-    return GainSamples(*(torch.from_numpy(part) for part in (images, unrelated, mask)), [""] * count)
+    return GainSamples(*(torch.from_numpy(part) for part in (images, unrelated, mask)), [""] * count, [])
 
 
 @pytest.mark.parametrize(("ratio", "patch"), [(0.9, 4), (0.9, 2), (0.75, 4), (0.33, 2), (0.999, 4)])
@@ -92,6 +92,20 @@ def test_unrelated_references_come_from_another_scene_of_the_same_source() -> No
     assert found == {("noise", a, b) for a in range(3) for b in range(3) if a != b} | {("other", 0, 1), ("other", 1, 0)}
 
 
+def test_another_scene_of_the_same_room_is_not_unrelated() -> None:
+    samples = sampled(Noise([20] * 5, rooms=["a", "a", "b", "c", "c"]), samples=60)
+    rooms = "aabcc"
+    pairs = {
+        (int(origins(views)[0, 0]), int(origins(others)[0, 0]))
+        for views, others in zip(samples.images, samples.unrelated, strict=True)
+    }
+    assert pairs == {(one, other) for one in range(5) for other in range(5) if rooms[one] != rooms[other]}
+    # Scenes of an only room: the farthest frames of the scene itself.
+    alone = sampled(Noise([50, 50], rooms=["a", "a"]), holdout=HoldOut(0.2))
+    for views, others in zip(alone.images, alone.unrelated, strict=True):
+        assert origins(others).tolist() == [[origins(views)[0, 0], 0], [origins(views)[0, 0], 1]]
+
+
 def test_whole_scenes_held_out_may_be_compared_with_training_scenes() -> None:
     samples = sampled(Noise([8] * 10), holdout=HoldOut(0.2, "scenes"), samples=40)
     assert set(origins(samples.images)[:, :, 0].ravel()) == {8, 9}
@@ -108,7 +122,7 @@ def test_unrelated_references_are_the_farthest_frames_of_an_only_scene() -> None
         distance = np.abs(np.arange(8) - views.mean())
         left = sorted(set(range(8)) - set(views), key=lambda number: -distance[number])
         assert distance[others].tolist() == distance[left[:2]].tolist()
-    with pytest.raises(DataError, match=r"noise/scene0 has 5 images .* only one"):
+    with pytest.raises(DataError, match=r"noise/scene0 has 5 images and no other room"):
         sampled(Noise([5]), holdout=HoldOut(0.9))
 
 
@@ -117,6 +131,8 @@ def test_broken_images_are_replaced() -> None:
     seen = {tuple(row) for row in np.concatenate([origins(samples.images), origins(samples.unrelated)], 1).reshape(-1, 2)}
     assert not seen & {(0, 12), (1, 3), (1, 15)}
     assert all(len(set(views)) == 4 for views in origins(samples.images)[..., 1])
+    assert set(samples.unreadable) == {"scene0/12: broken", "scene1/3: broken", "scene1/15: broken"}
+    assert len(samples.unreadable) == 3 and not sampled(Noise([20, 20])).unreadable
 
 
 def test_samples_depend_on_the_seed_alone() -> None:
@@ -246,3 +262,10 @@ def test_all_terms_are_told() -> None:
 def test_impossible_settings_are_told(settings: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=f"evaluation:.*{next(iter(settings))}={next(iter(settings.values()))}"):
         GainConfig(**settings)  # type: ignore[arg-type]
+
+
+def test_where_nothing_has_structure_nothing_is_gained() -> None:
+    samples = random_samples(4)
+    samples.images.fill_(90)
+    gain = cross_view_gain(blend(0.5), samples)
+    assert (gain.true, gain.gain, gain.low, gain.high) == (0, 0, 0, 0)

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import muskie.masking
+from muskie.data.plan import StepPlan
 from muskie.errors import ConfigError
 from muskie.masking import MaskChoice, MaskPolicy, ShapeRequest, find_shape, list_shapes, mask_shape, registry
 from muskie.streams import stream
@@ -114,6 +115,14 @@ def test_draw_refuses_what_leaves_nothing_to_mask() -> None:
     ):
         with pytest.raises(ValueError, match="Nothing to mask"):
             policy.draw(MaskChoice("random", 0.9, references), rngs(scenes), views, grid)
+
+
+def test_blocks_are_held_against_every_grid_of_a_plan() -> None:
+    plan = StepPlan(patch_size=8, steps=1, sizes=[32, 64], aspect_ratios=["1:1", "16:9", "1:4"])
+    assert plan.grids == [(4, 4), (8, 8), (4, 8), (8, 2)]
+    MaskPolicy(block=2).check([4], plan.grids)
+    with pytest.raises(ConfigError, match=r"masks\.block is 3, larger than the patch grid of 8 x 2"):
+        MaskPolicy(block=3).check([4], plan.grids)
 
 
 def test_block_larger_than_the_grid() -> None:

@@ -131,6 +131,8 @@ def test_bfloat16(kind: dict[str, Any]) -> None:
     [
         ((2, 3, 8, 8), torch.uint8, r"\(2, 3, 8, 8\); expected \[B, V, 3, H, W\].*V = 1"),
         ((1, 1, 8, 8, 3), torch.uint8, r"expected \[B, V, 3, H, W\]"),
+        ((0, 1, 3, 8, 8), torch.uint8, r"\(0, 1, 3, 8, 8\); expected \[B, V, 3, H, W\]"),
+        ((1, 0, 3, 8, 8), torch.uint8, r"\(1, 0, 3, 8, 8\); expected \[B, V, 3, H, W\]"),
         ((1, 1, 3, 8, 8), torch.int64, r"int64; expected uint8"),
         ((1, 1, 3, 10, 13), torch.uint8, r"10x13 pixels.*4x4 patches; crop to 8x12 or resize to 12x16"),
         ((1, 1, 3, 3, 8), torch.uint8, r"3x8 pixels.*4x8"),

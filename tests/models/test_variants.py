@@ -120,3 +120,19 @@ def test_incomplete_folders_are_refused(tmp_path: Path) -> None:
         muskie.from_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match=r"no config\.json and no model\.safetensors"):
         muskie.from_pretrained(str(tmp_path / "none"))
+
+
+def test_broken_folders_and_unknown_names_are_told(tmp_path: Path) -> None:
+    muskie.create_model("muskie_tiny", depth=1, width=24, heads=2).save_pretrained(tmp_path)
+    config, weights = tmp_path / "config.json", tmp_path / "model.safetensors"
+    sound = config.read_text()
+    for text in ("{", '{"width": 3}', "[]", sound.replace('"width": 24', '"width": "x"')):
+        config.write_text(text)
+        with pytest.raises(CheckpointError, match=r"broken or of another kind of model"):
+            muskie.from_pretrained(tmp_path)
+    config.write_text(sound)
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(CheckpointError, match=r"broken or of another kind of model \(SafetensorError"):
+        muskie.from_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="neither a folder here nor a model that the Hugging Face hub gives"):
+        muskie.from_pretrained("runs/no/such/model")

@@ -169,8 +169,9 @@ def test_every_mask_gives_a_finite_loss_and_gradient(objective: MaskedPixels, hi
 
 @pytest.mark.parametrize("name", ["floor", "regulariser", "colour"])
 def test_negative_weights_are_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"objective\.{name}=-1: expected 0 or more"):
-        MaskedPixels(**{name: -1})
+    for value in (-1, math.nan, math.inf):
+        with pytest.raises(ConfigError, match=rf"objective\.{name}={value}: expected 0 or more"):
+            MaskedPixels(**{name: value})
 
 
 @pytest.mark.parametrize("objective", ALL_FORMS, ids=str)

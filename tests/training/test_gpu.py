@@ -15,7 +15,8 @@ from muskie.training.trainer import Trainer
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
 
-def test_a_step_waits_for_nothing(tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["adamw", "muon"])
+def test_a_step_waits_for_nothing(name: str, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     step = Trainer._step
 
     def watched(trainer: Trainer, loaded: Any) -> None:
@@ -27,5 +28,13 @@ def test_a_step_waits_for_nothing(tiny: list[str], tmp_path: Path, monkeypatch: 
             torch.cuda.set_sync_debug_mode("default")
 
     monkeypatch.setattr(Trainer, "_step", watched)
-    words = [*tiny, *VARIED, "trainer.device=cuda", "trainer.steps=12", "trainer.workers=1", f"output_dir={tmp_path}"]
-    assert pretraining(words, Ranks(0, 1, torch.device("cuda:0"))).run()
+    words = [
+        *tiny,
+        *VARIED,
+        f"optim.name={name}",
+        "trainer.device=cuda",
+        "trainer.steps=12",
+        "trainer.workers=1",
+        f"output_dir={tmp_path}",
+    ]
+    assert pretraining([*words, f"output_dir={tmp_path}"], Ranks(0, 1, torch.device("cuda:0"))).run()

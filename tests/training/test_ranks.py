@@ -40,6 +40,7 @@ def together(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Pa
         {"name": "bad", "overrides": [], **bad},
         {"name": "late", "overrides": ["trainer.log_every=8"], **bad},
         {"name": "regular/file", "overrides": []},
+        {"name": "muon", "overrides": ["optim.name=muon"]},
     ]
     for case in cases:
         case["overrides"] = [*command, *case["overrides"], f"output_dir={folder / case['name']}"]
@@ -74,6 +75,16 @@ def test_two_ranks_are_one(together: Path, alone: Path) -> None:
     ranks = [torch.load(together / f"good-{rank}.pt") for rank in range(2)]
     assert same_bits(*ranks)
     assert farthest(ranks[0], state(alone)["model"]) < 1e-5
+
+
+def test_two_ranks_are_one_with_muon(together: Path, command: list[str], tmp_path: Path) -> None:
+    """Muon computes in bfloat16: what a rounded bit changes is of its precision."""
+    assert told(together, "muon") == ["True", "True"]
+    train([*command, "optim.name=muon", "trainer.batch_size=4", f"output_dir={tmp_path}"])
+    assert losses(together / "muon") == pytest.approx(losses(tmp_path), abs=1e-4)
+    ranks = [torch.load(together / f"muon-{rank}.pt") for rank in range(2)]
+    assert same_bits(*ranks)
+    assert farthest(ranks[0], state(tmp_path)["model"]) < 1e-3
 
 
 @pytest.mark.parametrize("name", ["bad", "late"])

@@ -54,7 +54,8 @@ class SevenScenes(SceneSource):
                 files = sorted(p.name for p in sequence.glob("frame-*.color.*") if p.suffix.lower() in IMAGE_SUFFIXES)
                 frames = {name.split(".")[0]: name for name in files}  # one of a frame stored both as .jpg and as .png
                 if frames:
-                    scene = Scene(f"{room.name}/{sequence.name}", sorted(frames.values(), key=natural_key))
+                    ordered = sorted(frames.values(), key=natural_key)
+                    scene = Scene(f"{room.name}/{sequence.name}", ordered, room=room.name)
                     self._scenes.append(scene)
                     self._intrinsics[scene.name] = intrinsics
 
@@ -94,8 +95,7 @@ class SevenScenes(SceneSource):
         for suffix, registered in (("depth.proj.png", True), ("depth.png", False)):
             file = folder / f"{stem}.{suffix}"
             if file.is_file():
-                with Image.open(file) as image:
-                    millimetres = np.asarray(image.resize(size, Image.Resampling.NEAREST)).astype(np.float32)
+                millimetres = _read_millimetres(file, size)
                 return np.where(millimetres == UNKNOWN_DEPTH, 0, millimetres / 1000).astype(np.float32), registered
         return None, False
 
@@ -107,6 +107,18 @@ class SevenScenes(SceneSource):
         if cam2world is None or cam2world.shape != (4, 4):
             raise OSError(f"{file}: expected a finite 4x4 camera-to-world matrix")
         return cam2world
+
+
+def _read_millimetres(file: Path, size: tuple[int, int]) -> np.ndarray:
+    """A depth map at `size` = (width, height), by nearest neighbour."""
+    try:
+        with Image.open(file) as image:
+            values = np.asarray(image.resize(size, Image.Resampling.NEAREST))
+    except Exception as error:  # what damaged bytes raise differs from format to format
+        raise OSError(f"{file}: cannot be decoded ({error})") from error
+    if values.ndim != 2:
+        raise OSError(f"{file}: a colour image; expected depth in millimetres, 16-bit grey")
+    return values.astype(np.float32)
 
 
 def _read_matrix(file: Path) -> np.ndarray | None:

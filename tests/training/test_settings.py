@@ -1,0 +1,66 @@
+"""What the settings of a run say, written out, and which of them have no effect."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+from tiny import pretraining
+
+from muskie.errors import ConfigError
+from muskie.models.encoder import EncoderConfig
+from muskie.training.optim import OptimConfig
+from muskie.training.settings import in_full, read_settings, without_effect
+from muskie.training.trainer_config import TrainerConfig
+
+
+def test_written_out_and_read_again_it_is_the_same_run(tiny: list[str], tmp_path: Path) -> None:
+    words = [
+        *tiny,
+        "model.decoder.depth=1",
+        "model.decoder.width=16",
+        "model.decoder.heads=2",
+        "plan.window={start:4,end:9}",
+    ]
+    run = pretraining([*words, f"output_dir={tmp_path}"])
+    written = OmegaConf.create(run.settings_text)
+    again = read_settings(written)  # type: ignore[arg-type]
+    for section in ("augment", "objective", "optim", "trainer", "holdout", "evaluation"):
+        assert again[section] == run.settings[section]
+    assert vars(again["masks"]) == vars(run.settings["masks"])
+    assert in_full(written) == run.settings_text  # type: ignore[arg-type]
+    assert EncoderConfig(**{k: v for k, v in again["model"].items() if k not in ("name", "init", "decoder")}) == (
+        run.model.encoder.config
+    )
+    assert OmegaConf.to_container(written.plan)["window"] == {"start": 4, "end": 9}
+
+
+def test_what_only_the_code_says_is_there(tiny: list[str], tmp_path: Path) -> None:
+    written = OmegaConf.create(pretraining([*tiny, f"output_dir={tmp_path}"]).settings_text)
+    assert written.optim.beta2 == OptimConfig().beta2 and written.trainer.accumulate == 1
+    assert written.model.width == 32 and written.model.mlp_ratio == 4.0 and written.model.decoder.depth == 0
+    assert "seed" not in written.plan and "patch_size" not in written.plan
+
+
+@pytest.mark.parametrize(
+    ("trainer", "optim", "lines"),
+    [
+        ({"steps": 3}, {"lr": 1e-3}, []),
+        ({"epochs": 2.0, "epoch_size": 50}, {"base_lr": 0.5}, []),
+        ({"steps": 3, "epochs": 2.0}, {}, ["trainer.steps=3 goes before trainer.epochs=2.0"]),
+        ({"steps": 3, "epoch_size": 50}, {}, ["trainer.steps=3 goes before trainer.epoch_size=50"]),
+        ({"steps": 3, "epoch_size": 50}, {"warmup_epochs": 1.0}, []),
+        ({}, {"lr": 1e-3, "base_lr": 0.5}, ["optim.lr=0.001 goes before optim.base_lr=0.5"]),
+    ],
+)
+def test_settings_that_others_overrule_are_told(trainer: dict, optim: dict, lines: list[str]) -> None:
+    found = without_effect(TrainerConfig(**trainer), OptimConfig(**optim))
+    assert [line.split(";")[0] for line in found] == lines
+
+
+def test_checkpoints_that_would_never_be_kept_are_refused() -> None:
+    TrainerConfig(save_every=100, keep_every=300)
+    for save_every, keep_every in ((200, 300), (0, 300), (400, 300)):
+        with pytest.raises(ConfigError, match=f"keep_every={keep_every}: expected a multiple of trainer.save_every"):
+            TrainerConfig(save_every=save_every, keep_every=keep_every)
