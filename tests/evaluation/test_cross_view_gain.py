@@ -93,7 +93,7 @@ def test_unrelated_references_come_from_another_scene_of_the_same_source() -> No
 
 
 def test_another_scene_of_the_same_room_is_not_unrelated() -> None:
-    samples = sampled(Noise([20] * 5, rooms=["a", "a", "b", "c", "c"]), samples=60)
+    samples = sampled(Noise([20] * 5, rooms=["a", "a", "b", "c", "c"]), samples=200)
     rooms = "aabcc"
     pairs = {
         (int(origins(views)[0, 0]), int(origins(others)[0, 0]))

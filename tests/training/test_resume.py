@@ -88,7 +88,7 @@ def test_changed_settings_are_named_and_take_effect(
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == f"continues from {folder}/checkpoints/step-00000007.pt; run folder {folder}"
     assert lines[1].startswith("settings changed since the checkpoint: ")
-    for change in ("optim.weight_decay 0.05 -> 0.5", "trainer.steps 8 -> 9", "optim.beta2 (not given) -> 0.9"):
+    for change in ("optim.weight_decay 0.05 -> 0.5", "trainer.steps 8 -> 9", "optim.beta2 0.95 -> 0.9"):
         assert change in lines[1]
     assert "output_dir" not in lines[1]
     groups = state(folder)["optimizer"]["param_groups"]

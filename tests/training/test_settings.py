@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from tiny import pretraining
 
 from muskie.errors import ConfigError
-from muskie.models.encoder import EncoderConfig
+from muskie.models.variants import model_config
 from muskie.training.optim import OptimConfig
 from muskie.training.settings import in_full, read_settings, without_effect
 from muskie.training.trainer_config import TrainerConfig
@@ -30,9 +30,10 @@ def test_written_out_and_read_again_it_is_the_same_run(tiny: list[str], tmp_path
         assert again[section] == run.settings[section]
     assert vars(again["masks"]) == vars(run.settings["masks"])
     assert in_full(written) == run.settings_text  # type: ignore[arg-type]
-    assert EncoderConfig(**{k: v for k, v in again["model"].items() if k not in ("name", "init", "decoder")}) == (
-        run.model.encoder.config
-    )
+    encoder, decoder = model_config(**{k: v for k, v in again["model"].items() if k != "init"})
+    assert run.model.decoder is not None and decoder == run.model.decoder.config
+    own = run.model.encoder.config
+    assert {k: list(v) if isinstance(v, list | tuple) else v for k, v in vars(own).items()} == vars(encoder)
     assert OmegaConf.to_container(written.plan)["window"] == {"start": 4, "end": 9}
 
 
