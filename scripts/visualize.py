@@ -96,7 +96,7 @@ def draw(runs: list[Path], names: list[str] | None, untrained: bool, numbers: li
     chosen = [(samples.images[number], samples.mask[number]) for number in numbers]
     rows = [[images for images, _ in chosen], [hide(images, mask) for images, mask in chosen]]
     rows += [[reconstruction(model, *sample) for sample in chosen] for model in models.values()]
-    picture = label_rows([torch.cat(row) for row in rows], ["original", "seen", *models])
+    picture = label_rows([torch.cat(row) for row in rows], ["original", "seen", *models], group=VIEWS)
     out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture.permute(1, 2, 0).numpy()).save(out)
 

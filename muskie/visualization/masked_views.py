@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 GREY = 110
 GAP = 2
-LABEL = 14
+LABEL = 20
 ROWS = ("original", "seen", "filled in", "confidence")
 
 
@@ -50,22 +50,25 @@ def masked_view_panel(images: Tensor, mask: Tensor, pixels: Tensor, confidence: 
     return label_rows(rows, list(ROWS[: len(rows)]))
 
 
-def label_rows(rows: list[Tensor], labels: list[str]) -> Tensor:
+def label_rows(rows: list[Tensor], labels: list[str], group: int = 0) -> Tensor:
     """Rows of images, each uint8 [N, 3, H, W], under each other with a label above each -> uint8 [3, height, width].
 
-    Small images are enlarged by a whole factor to at least 96 pixels, so that they can be judged.
+    Small images are enlarged by a whole factor to at least 96 pixels, so that they can be judged. A wider gap follows every
+    `group` images, such as the views of a scene; 0: none does.
     """
     factor = max(1, -(-96 // min(rows[0].shape[-2:])))
     strips = []
     for images, label in zip(rows, labels, strict=True):
         images = images.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
         padded = torch.nn.functional.pad(images, (0, GAP, 0, GAP), value=255)
-        strip = padded.permute(1, 2, 0, 3).flatten(2)  # [3, H, N·W]
+        parts = [part.permute(1, 2, 0, 3).flatten(2) for part in padded.split(group or len(padded))]  # [3, H, group·W]
+        apart = [torch.nn.functional.pad(part, (0, 4 * GAP), value=255) for part in parts[:-1]]
+        strip = torch.cat([*apart, parts[-1]], dim=-1)
         strips += [_text(label, strip.shape[-1]), strip]
     return torch.cat(strips, dim=1)
 
 
 def _text(label: str, width: int) -> Tensor:
     canvas = Image.new("RGB", (width, LABEL), "white")
-    ImageDraw.Draw(canvas).text((2, 1), label, fill="black")
+    ImageDraw.Draw(canvas).text((2, 1), label, fill="black", font=ImageFont.load_default(14))
     return torch.frombuffer(bytearray(canvas.tobytes()), dtype=torch.uint8).view(LABEL, width, 3).permute(2, 0, 1)

@@ -42,8 +42,10 @@ def test_rows_and_columns(run: Path, visualize: Callable[[str], None], tmp_path:
     out = tmp_path / "new" / "picture.png"
     visualize(f"{run} {run} --names one other --untrained --samples 0 2 1 --out {out}")
     picture = decode_image(str(out))
-    side, label, gap = 96, 14, 2
-    assert picture.shape == (3, 5 * (side + gap + label), 12 * (side + gap))
+    side, label, gap, between = 96, 20, 2, 8  # pixels; the last one between samples
+    sample = 4 * (side + gap)
+    assert picture.shape == (3, 5 * (side + gap + label), 3 * sample + 2 * between)
+    picture = torch.cat([picture[..., s * (sample + between) :][..., :sample] for s in range(3)], dim=-1)
     rows = [picture[:, i * (side + gap + label) + label :][:, :side] for i in range(5)]
     original, seen, before, one, other = rows
     references = torch.cat([torch.arange(s * 4 * (side + gap), (s * 4 + 2) * (side + gap)) for s in range(3)])
