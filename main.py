@@ -11,8 +11,8 @@ from omegaconf import DictConfig
 
 # Before torch is imported: how long threads spin while they wait for each other, unless the caller has said. As long as
 # GNU OpenMP lets them, a busy core slows training down several times; asleep at once, small models lose a third.
-if "OMP_WAIT_POLICY" not in os.environ:
-    os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(os.environ):
+    os.environ["GOMP_SPINCOUNT"] = "5000"
 
 from muskie import published_flags
 from muskie.errors import errors_in_words

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Any, get_args, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -41,7 +41,12 @@ def required(target: Callable[..., Any]) -> list[str]:
 
 def defaults(target: Callable[..., Any]) -> dict[str, Any]:
     """The arguments of a class or function that have a default, and it."""
-    return {p.name: p.default for p in _parameters(target) if p.default is not p.empty}
+    made = {f.name: f.default_factory() for f in _fields(target) if f.default_factory is not MISSING}
+    return {p.name: made.get(p.name, p.default) for p in _parameters(target) if p.default is not p.empty}
+
+
+def _fields(target: Any) -> tuple[Field[Any], ...]:
+    return fields(target) if is_dataclass(target) else ()
 
 
 def check_section(prefix: str, given: Mapping[str, Any], allowed: Schema) -> tuple[dict[str, Any], list[str]]:
@@ -61,9 +66,10 @@ def check_section(prefix: str, given: Mapping[str, Any], allowed: Schema) -> tup
         full = f"{prefix}.{key}" if prefix else str(key)
         if key not in allowed:
             problems.append(f"{full} is unknown{nearest(str(key), allowed)}")
-        elif isinstance(value, bool) and _is_number(allowed[key]):  # Python's True is 1, which nobody means
-            problems.append(f"{full}={value}: should be a number")
         elif not isinstance(allowed[key], Mapping):
+            if _holds_truth(value) and _takes_numbers(allowed[key]):  # Python's True is 1, which nobody means
+                problems.append(f"{full}={value!r}: true and false are no numbers")
+                continue
             try:
                 values[key] = _convert(value, allowed[key])
             except ValidationError as error:
@@ -76,10 +82,18 @@ def check_section(prefix: str, given: Mapping[str, Any], allowed: Schema) -> tup
     return values, problems
 
 
-def _is_number(hint: Any) -> bool:
-    """Whether a type takes numbers and no truth values."""
-    kinds = {hint, *get_args(hint)}
-    return bool(kinds & {int, float}) and bool not in kinds
+def _holds_truth(value: Any) -> bool:
+    """Whether a value is True or False, or a list or mapping with one in it."""
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return isinstance(value, bool) or any(map(_holds_truth, parts))
+
+
+def _takes_numbers(hint: Any) -> bool:
+    """Whether a type, or what it is made of, takes numbers and no truth values."""
+    inner = get_args(hint)
+    if inner:
+        return any(map(_takes_numbers, inner)) and bool not in inner and Any not in inner
+    return hint in (int, float)
 
 
 def _convert(value: Any, hint: Any) -> Any:
@@ -135,7 +149,8 @@ class Sections:
         problems += [f"{key} is unknown{nearest(str(key), everything)}" for key in outside if key not in root]
         targets = dict(self.fixed)
         for section, allowed in names.items():
-            given = config.get(section, {})
+            given = config.get(section)
+            given = {} if given is None else given
             if isinstance(given, Mapping) and "_target_" in given:
                 try:
                     targets[section] = resolve_target(given, section)

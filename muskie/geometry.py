@@ -93,7 +93,7 @@ def reproject(
     to_target = invert(target_cam2world) @ cam2world
     points = transform_points(to_target, unproject(depth, intrinsics).flatten(-3, -2))  # [..., H·W, 3]
     pixels, z = project(points, target_intrinsics)
-    batch = torch.broadcast_shapes(z.shape[:-1], target_depth.shape[:-2])
+    batch = torch.broadcast_shapes(pixels.shape[:-2], z.shape[:-1], target_depth.shape[:-2])
     pixels, z = pixels.expand(*batch, -1, -1), z.expand(*batch, -1)
     target_height, target_width = target_depth.shape[-2:]
     size = torch.tensor([target_width, target_height], dtype=pixels.dtype, device=pixels.device)

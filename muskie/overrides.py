@@ -54,9 +54,13 @@ def read_overrides(
     if nameless := [_line(o) for o in parsed if not o.key_or_group]:
         raise ConfigError(f"cannot be read as key=value: {nameless[0]!r} has no key")
     folders = [config_dir, *_extra_folders(flags)]
-    sweeps = "-m" in flags or "--multirun" in flags
+    mode = [str(o.value()) for o in parsed if o.key_or_group == "hydra.mode"]
+    sweeps = "-m" in flags or "--multirun" in flags or mode[-1:] == ["MULTIRUN"]
     if not sweeps and (several := [_line(o) for o in parsed if o.is_sweep_override()]):
-        raise ConfigError(f"{several[0]}: several values are a sweep; add -m for a run with each, or write a list: [1, 2]")
+        raise ConfigError(
+            f"{several[0]}: several values are a sweep; add -m for a run with each, write a list: [1, 2], or quote what "
+            """holds a comma: "data.root='/a,b'\""""
+        )
     groups = sorted({p.name for folder in folders for p in folder.iterdir() if p.is_dir()})
     choices = [o for o in parsed if o.key_or_group in groups]
     problems = [problem for o in choices for problem in _choice_problems(o, folders)]
@@ -163,10 +167,15 @@ class _Reading:
     def spell(self, override: Override) -> str:
         """The override as Hydra needs it: a key that the code alone knows is added."""
         key, line = override.key_or_group, _line(override)
+        if not override.is_delete() and key in self.sections and override.value() is None:
+            self.problems.append(f"{line}: this is a section; set its keys: {', '.join(sorted(self.sections[key]))}")
         value = None if override.is_delete() or override.is_sweep_override() else override.value()
         keys = [f"{key}.{name}" for name in value] if key in self.sections and isinstance(value, dict) else [key]
         unknown = [name for name in keys if OmegaConf.select(self.config, name, default=_MISSING) is _MISSING]
-        self.problems += [problem for name in unknown if (problem := self._problem(name))]
+        if f"{key}._target_" in keys:
+            self.problems.append(f"{line}: write {key}._target_=... and its arguments {key}.name=... one by one")
+        else:
+            self.problems += [problem for name in unknown if (problem := self._problem(name))]
         return f"++{line}" if unknown and not line.startswith(("+", "~")) else line
 
     def dropped(self, overrides: Sequence[Override]) -> list[str]:

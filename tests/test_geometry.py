@@ -185,7 +185,14 @@ def test_batches_of_pairs_and_one_target_for_all() -> None:
         alone = reproject(depth[b], intrinsics(), poses[b], depth[0], intrinsics(), poses[0])
         for whole, part in zip(together, alone, strict=True):
             assert torch.equal(whole[b], part)
-    # Target depths of several kinds over one pair of poses.
+    # Several of anything with one of all else.
+    focal = intrinsics() * torch.tensor([[1.0], [1.1], [1.2]], dtype=torch.float64)[:, :, None].expand(3, 1, 1)
+    focal[:, 2, 2] = 1
+    together = reproject(depth[0], intrinsics(), poses[0], depth[1], focal, poses[1])
+    for b in range(3):
+        alone = reproject(depth[0], intrinsics(), poses[0], depth[1], focal[b], poses[1])
+        for whole, part in zip(together, alone, strict=True):
+            assert torch.equal(whole.broadcast_to(3, *part.shape)[b], part)
     targets = uneven(4, 3)
     together = reproject(depth[0], intrinsics(), poses[0], targets, intrinsics(), poses[1])
     for b in range(3):

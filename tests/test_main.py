@@ -194,6 +194,19 @@ def test_the_published_line_runs_in_two_processes(image_root: Path, tmp_path: Pa
     assert "on 2 x cpu" in done.stderr and done.stderr.count("step 8/8") == 1
 
 
+@pytest.mark.parametrize(
+    ("given", "spin"),
+    [({}, "5000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
+)
+def test_how_long_threads_spin(given: dict[str, str], spin: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    import main
+
+    environ = dict(given)
+    monkeypatch.setattr("os.environ", environ)
+    importlib.reload(main)
+    assert environ.get("GOMP_SPINCOUNT") == spin
+
+
 def test_a_mistake_in_a_process_of_its_own(tmp_path: Path) -> None:
     words = ["data=folder", "data.root=/no/where", "trainer.device=cpu"]
     done = subprocess.run(

@@ -91,12 +91,15 @@ def test_sweeps() -> None:
 
 def test_several_values_are_a_sweep_only_if_asked_for() -> None:
     assert refused("trainer.steps=1,2")[0].startswith("trainer.steps=1,2: several values are a sweep; add -m")
+    assert read("hydra.mode=MULTIRUN", "trainer.steps=1,2")[1:] == ["trainer.steps=1,2"]
 
 
 def test_a_section_at_once() -> None:
     assert read("trainer={accumulate:2,steps:3}") == ["++trainer={accumulate:2,steps:3}"]
     assert read("trainer={steps:3}") == ["trainer={steps:3}"]
     assert refused("trainer={stesp:3}")[0].startswith("trainer.stesp is unknown; did you mean 'steps'?")
+    assert "write objective._target_=... and its arguments" in refused("objective={_target_:a.B,weight:3}")[0]
+    assert refused("optim=null")[0].startswith("optim=null: this is a section; set its keys: base_lr, ")
     assert compose_config(CONFIGS, "pretrain", read("trainer={accumulate:2,steps:3}")).trainer.batch_size == 8
 
 

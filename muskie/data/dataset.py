@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from muskie.data.images import Augmentation
+from muskie.data.images import Augmentation, to_rgb
 from muskie.data.index import Place, SceneIndex
 from muskie.data.plan import LoadShape, StepPlan
 from muskie.data.scene import Frame
@@ -79,7 +79,12 @@ class FrameReader:
             self._kept.move_to_end(key)
             return self._kept[key]
         result = place.source.read(place.scene, frame, at_least=at_least)
-        result.image.load()  # a source may hand over an image that Pillow has only opened
+        # A source may hand over an image that Pillow has only opened: whatever is wrong with it is told here.
+        try:
+            result.image.load()
+            result = replace(result, image=to_rgb(result.image))
+        except OSError as error:
+            raise OSError(f"{place.name}/{frame}: {error}") from error
         if self.limit:
             self._kept[key] = result
             self._size += _bytes(result)

@@ -35,9 +35,7 @@ def open_image(path: Path, at_least: int | None = None) -> Image.Image:
                 factor = min(1.0, at_least / min(image.size))
                 image.draft("RGB", (math.ceil(image.width * factor), math.ceil(image.height * factor)))
             image.load()
-            if image.format == "PNG" and image.mode == "I":  # what Pillow before 11.3 makes of 16 bits; PNG has no more
-                image = Image.fromarray(np.asarray(image).astype(np.uint16))
-            return _to_rgb(_upright(image))
+            return to_rgb(_upright(image))
     except OSError as error:
         # Pillow's own message rarely says which file it was.
         raise OSError(f"{path}: {error.strerror or error}") from error
@@ -52,7 +50,12 @@ def _upright(image: Image.Image) -> Image.Image:
         return image  # the pixels are sound, what is noted beside them is not
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """An image of any mode as 8-bit RGB, as `open_image` does it.
+
+    Raises:
+        OSError: broken, or of 32 bits.
+    """
     if image.mode == "RGB":
         return image
     if image.mode in ("I", "F"):
@@ -90,7 +93,7 @@ class Crop:
     def image(self, image: Image.Image, height: int, width: int) -> np.ndarray:
         """Crops, resizes (bicubic, antialiased) and mirrors: image -> RGB, uint8 [3, height, width]."""
         box = (self.left * image.width, self.top * image.height, self.right * image.width, self.bottom * image.height)
-        resized = _to_rgb(image).resize((width, height), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+        resized = to_rgb(image).resize((width, height), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
         return np.ascontiguousarray(self._mirror(np.asarray(resized)).transpose(2, 0, 1))
 
     def depth(self, depth: np.ndarray, height: int, width: int) -> np.ndarray:

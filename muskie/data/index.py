@@ -73,6 +73,7 @@ class SceneIndex:
         self.sources = list(sources)
         self.part = part if holdout.share else "all"
         self.holdout, self.by = holdout.share, holdout.by
+        self._kept = {id(source): _trained_on(source, self.holdout) for source in self.sources if self._by_scenes(source)}
         for source in self.sources:
             self._check_lengths(source, min_frames)
 
@@ -84,7 +85,7 @@ class SceneIndex:
         count = len(source)
         if self.part == "all" or not self._by_scenes(source):
             return range(count)
-        kept = _between_rooms(source, min(max(round(count * (1 - self.holdout)), 1), count - 1))
+        kept = self._kept[id(source)]
         return range(kept) if self.part == "train" else range(kept, count)
 
     def _frames(self, source: SceneSource, scene: Scene) -> Sequence[str]:
@@ -123,13 +124,12 @@ class SceneIndex:
         return self.place(source, int(rng.integers(self.places(source))))
 
 
-def _between_rooms(source: SceneSource, kept: int) -> int:
-    """The number of scenes up to `kept`, else beyond it, after which another room begins; where all scenes of the
-    source show one room, `kept`."""
-
-    def cuts(number: int) -> bool:
-        return source.scene(number - 1).shows_the_same_as(source.scene(number))
-
-    earlier = (number for number in range(kept, 0, -1) if not cuts(number))
-    later = (number for number in range(kept + 1, len(source)) if not cuts(number))
-    return next(earlier, None) or next(later, kept)
+def _trained_on(source: SceneSource, heldout: float) -> int:
+    """How many scenes of a source are trained on where whole scenes are held out: of the cuts between two rooms the one
+    nearest to the share asked for (of two, the earlier); where all scenes show one room, any cut will do."""
+    kept = min(max(round(len(source) * (1 - heldout)), 1), len(source) - 1)
+    for distance in range(len(source)):
+        for number in (kept - distance, kept + distance):
+            if 0 < number < len(source) and not source.scene(number - 1).shows_the_same_as(source.scene(number)):
+                return number
+    return kept

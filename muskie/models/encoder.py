@@ -160,12 +160,13 @@ class AlternatingEncoder(nn.Module):
             norm: apply the final norm to each.
 
         Raises:
-            ValueError: a block that is not there.
+            ValueError: a block that is not there, or one asked for twice.
         """
         depth = self.config.depth
         numbers = range(depth - n, depth) if isinstance(n, int) else [i % depth if -depth <= i < 0 else i for i in n]
         if not numbers or any(not 0 <= i < depth for i in numbers) or len(set(numbers)) < len(numbers):
-            raise ValueError(f"n={n!r}: expected numbers of blocks, 0 to {depth - 1}, each once")
+            allowed = f"1 to {depth} blocks" if isinstance(n, int) else f"numbers of blocks, 0 to {depth - 1}, each once"
+            raise ValueError(f"n={n!r}: expected {allowed}")
         grid = check_images(images, self.config.patch_size)
         _, kept = self.blocks(self.embed(images), self.table(grid), frozenset(numbers))
         layers = [(self.norm(x) if norm else x)[:, :, self.config.registers :] for x in kept]

@@ -107,8 +107,6 @@ def from_pretrained(folder_or_hub_id: str | Path, **kwargs: Any) -> MaskedViewMo
         raise CheckpointError(f"{folder_or_hub_id}: {error}") from error
     except Exception as error:
         # The hub's library, JSON and safetensors each have errors of their own for what is not there or broken.
-        what = "its config.json or model.safetensors is broken or of another kind of model"
-        if not folder.exists():
-            what = "neither a folder here nor a model that the Hugging Face hub gives"
+        what = "cannot be loaded" if folder.exists() else "neither a folder here nor a model that the Hugging Face hub gives"
         reason = (str(error).strip().splitlines() or [""])[0]
         raise CheckpointError(f"{folder_or_hub_id}: {what} ({type(error).__name__}: {reason})") from error

@@ -22,7 +22,7 @@ from muskie.training.initial import check_same_model, take_weights
 from muskie.training.memory import keep_freed_memory
 from muskie.training.optim import OptimConfig, check_same_optimizer
 from muskie.training.run_folder import Start, changes, check_writable, choose_start, make_folder
-from muskie.training.settings import in_full, read_settings, without_effect
+from muskie.training.settings import as_if_now, in_full, read_settings, without_effect
 from muskie.training.tasks import MaskedViewTask, gain_predictor
 from muskie.training.telemetry import Telemetry
 from muskie.training.trainer import Evaluation, RunPlan, Trainer
@@ -176,7 +176,7 @@ class Pretraining:
     def _introduce(self, say: Callable[[str], None], folder: Path) -> None:
         """The first lines of a run: where it starts from, what has changed since, what it is."""
         say(f"{self.start.reason}; run folder {folder}")
-        if self.state and (changed := changes(self.state["settings"], self.settings_text)):
+        if self.state and (changed := changes(as_if_now(self.state["settings"]), self.settings_text)):
             say(f"settings changed since the checkpoint: {', '.join(changed)}")
         if self._unreadable:
             say(f"{len(self._unreadable)} unreadable images are left out of the measure; the first: {self._unreadable[0]}")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException, UnsupportedValueType
 
 from muskie.config import Schema, Sections, defaults, resolve_target, schema
 from muskie.data.images import Augmentation
 from muskie.data.index import HoldOut
 from muskie.data.loading import read_sources
 from muskie.data.plan import StepPlan
-from muskie.errors import ConfigError
+from muskie.errors import ConfigError, MuskieError
 from muskie.evaluation.cross_view_gain import GainConfig
 from muskie.masking import MaskPolicy
 from muskie.models.decoder import DecoderConfig
@@ -88,15 +90,35 @@ def in_full(config: DictConfig) -> str:
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     for section, known in {**SECTIONS.fixed, "plan": StepPlan}.items():
-        given = plain.get(section, {})
-        target = resolve_target(given, section) if "_target_" in given else known
-        left_out = OF_THE_RUN if section == "plan" else ()
-        plain[section] = {**{k: v for k, v in defaults(target).items() if k not in left_out}, **given}
+        plain[section] = _with_defaults(plain.get(section) or {}, section, known, OF_THE_RUN if section == "plan" else ())
+    data = plain["data"]
+    if "sources" in data:
+        data["sources"] = {name: _with_defaults(node, name) for name, node in data["sources"].items()}
+    else:
+        plain["data"] = _with_defaults(data, "data")
     given = plain["model"]
     encoder, decoder = model_config(**{key: value for key, value in given.items() if key != "init"})
     init = given.get("init", defaults(create_model)["init"])
     plain["model"] = {"name": given["name"], "init": init, **asdict(encoder), "decoder": asdict(decoder)}
     return OmegaConf.to_yaml(OmegaConf.create(plain))
+
+
+def as_if_now(settings: str) -> str:
+    """The settings of an earlier run, YAML, with what came since at its default; as they are where they no longer fit."""
+    try:
+        return in_full(DictConfig(OmegaConf.create(settings)))
+    except (MuskieError, OmegaConfBaseException, TypeError, KeyError):
+        return settings
+
+
+def _with_defaults(given: dict[str, Any], key: str, known: Any = None, left_out: Sequence[str] = ()) -> dict[str, Any]:
+    """A section with the defaults of its class, so far as YAML can say them."""
+    target = resolve_target(given, key) if known is None or "_target_" in given else known
+    values = {name: value for name, value in defaults(target).items() if name not in left_out and name not in given}
+    for name, value in values.items():
+        with suppress(UnsupportedValueType):
+            given = {**given, name: OmegaConf.to_container(OmegaConf.create([value]))[0]}  # type: ignore[index]
+    return given
 
 
 def without_effect(trainer: TrainerConfig, optim: OptimConfig) -> list[str]:
@@ -105,7 +127,9 @@ def without_effect(trainer: TrainerConfig, optim: OptimConfig) -> list[str]:
         ("trainer.steps", trainer.steps, "trainer.epochs", trainer.epochs, None),
         ("optim.lr", optim.lr, "optim.base_lr", optim.base_lr, OptimConfig.base_lr),
     ]
-    if optim.warmup_epochs is None:
+    if optim.warmup_epochs is not None:
+        rules.append(("optim.warmup_epochs", optim.warmup_epochs, "optim.warmup", optim.warmup, OptimConfig.warmup))
+    else:
         rules.append(("trainer.steps", trainer.steps, "trainer.epoch_size", trainer.epoch_size, TrainerConfig.epoch_size))
     return [
         f"{key}={value} goes before {other}={given}; {key}=null lets the latter count"

@@ -68,7 +68,14 @@ class Rooms(Numbered):
 
 @pytest.mark.parametrize(
     ("rooms", "share", "kept"),
-    [("aabbcc", 0.3, 4), ("aabbcc", 0.5, 2), ("aabbcc", 0.1, 4), ("aaaabc", 0.5, 4), ("abbbbb", 0.2, 1), ("aaaaa", 0.2, 4)],
+    [
+        ("aabbcc", 0.3, 4),
+        ("aabbcc", 0.5, 2),
+        ("aabbcc", 0.1, 4),
+        ("aaaabc", 0.4, 4),
+        ("abbcccc", 0.5, 3),
+        ("aaaaa", 0.2, 4),
+    ],
 )
 def test_no_room_is_on_both_sides(rooms: str, share: float, kept: int) -> None:
     source = Rooms(rooms)

@@ -269,3 +269,5 @@ def test_where_nothing_has_structure_nothing_is_gained() -> None:
     samples.images.fill_(90)
     gain = cross_view_gain(blend(0.5), samples)
     assert (gain.true, gain.gain, gain.low, gain.high) == (0, 0, 0, 0)
+    broken = cross_view_gain(lambda images, mask: torch.full((int(mask.sum()), 48), torch.nan), random_samples(4))
+    assert np.isnan([broken.true, broken.gain, broken.low, broken.high]).all()

@@ -176,7 +176,7 @@ def test_negative_weights_are_refused(name: str) -> None:
 
 @pytest.mark.parametrize("objective", ALL_FORMS, ids=str)
 def test_compiled(objective: MaskedPixels) -> None:
-    """The same loss and gradient, for any number of hidden patches, without compiling anew."""
+    """The same loss and gradient, for several numbers of hidden patches, without compiling anew."""
     torch._dynamo.reset()
     compiled, graphs = dataclasses.replace(objective), CompileCounterWithBackend("aot_eager")
     compiled.compile(backend=graphs)

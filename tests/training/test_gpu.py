@@ -35,6 +35,5 @@ def test_a_step_waits_for_nothing(name: str, tiny: list[str], tmp_path: Path, mo
         "trainer.device=cuda",
         "trainer.steps=12",
         "trainer.workers=1",
-        f"output_dir={tmp_path}",
     ]
     assert pretraining([*words, f"output_dir={tmp_path}"], Ranks(0, 1, torch.device("cuda:0"))).run()

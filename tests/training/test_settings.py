@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
@@ -10,8 +13,10 @@ from tiny import pretraining
 
 from muskie.errors import ConfigError
 from muskie.models.variants import model_config
+from muskie.objectives.pixels import MaskedPixels
 from muskie.training.optim import OptimConfig
-from muskie.training.settings import in_full, read_settings, without_effect
+from muskie.training.run_folder import changes
+from muskie.training.settings import as_if_now, in_full, read_settings, without_effect
 from muskie.training.trainer_config import TrainerConfig
 
 
@@ -42,6 +47,33 @@ def test_what_only_the_code_says_is_there(tiny: list[str], tmp_path: Path) -> No
     assert written.optim.beta2 == OptimConfig().beta2 and written.trainer.accumulate == 1
     assert written.model.width == 32 and written.model.mlp_ratio == 4.0 and written.model.decoder.depth == 0
     assert "seed" not in written.plan and "patch_size" not in written.plan
+    assert written.data.name == "folder"
+
+
+@dataclass(frozen=True)
+class Weighted(MaskedPixels):
+    """An objective of one's own with a default that YAML can say, and one that it cannot."""
+
+    weights: list[float] = field(default_factory=lambda: [1.0, 2.0])
+    reduce: Callable[[Any], Any] = max
+
+
+def test_defaults_that_yaml_cannot_say_are_left_out(tiny: list[str], tmp_path: Path) -> None:
+    run = pretraining([*tiny, "objective._target_=test_settings.Weighted", f"output_dir={tmp_path}"])
+    written = OmegaConf.create(run.settings_text)
+    assert written.objective.weights == [1.0, 2.0] and "reduce" not in written.objective and written.objective.floor == 0.1
+    assert run.run()
+
+
+def test_a_setting_that_has_come_since_has_not_changed(tiny: list[str], tmp_path: Path) -> None:
+    text = pretraining([*tiny, f"output_dir={tmp_path}"]).settings_text
+    old = OmegaConf.create(text)
+    del old["trainer"]["accumulate"], old["augment"]["distortion"]
+    assert changes(as_if_now(OmegaConf.to_yaml(old)), text) == []
+    old["trainer"]["gone"] = 3
+    assert "trainer.gone 3 -> (not given)" in changes(as_if_now(OmegaConf.to_yaml(old)), text)
+    old["objective"]["_target_"] = "nowhere.Objective"
+    assert "trainer.accumulate (not given) -> 1" in changes(as_if_now(OmegaConf.to_yaml(old)), text)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +84,7 @@ def test_what_only_the_code_says_is_there(tiny: list[str], tmp_path: Path) -> No
         ({"steps": 3, "epochs": 2.0}, {}, ["trainer.steps=3 goes before trainer.epochs=2.0"]),
         ({"steps": 3, "epoch_size": 50}, {}, ["trainer.steps=3 goes before trainer.epoch_size=50"]),
         ({"steps": 3, "epoch_size": 50}, {"warmup_epochs": 1.0}, []),
+        ({}, {"warmup_epochs": 1.0, "warmup": 0.3}, ["optim.warmup_epochs=1.0 goes before optim.warmup=0.3"]),
         ({}, {"lr": 1e-3, "base_lr": 0.5}, ["optim.lr=0.001 goes before optim.base_lr=0.5"]),
     ],
 )
