@@ -85,8 +85,8 @@ def read_settings(config: DictConfig) -> dict[str, Any]:
 
 
 def in_full(config: DictConfig) -> str:
-    """A configuration that `read_settings` has accepted, as YAML with every default written out, so that a run's folder
-    still says what was done when a default has changed."""
+    """A configuration that `read_settings` has accepted, as YAML with the defaults of the code written out, so far as
+    YAML can say them: a run's folder still says what was done when one has changed."""
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     for section, known in {**SECTIONS.fixed, "plan": StepPlan}.items():
