@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -199,11 +200,9 @@ def test_the_published_line_runs_in_two_processes(image_root: Path, tmp_path: Pa
     [({}, "5000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)],
 )
 def test_how_long_threads_spin(given: dict[str, str], spin: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    import main
-
     environ = dict(given)
     monkeypatch.setattr("os.environ", environ)
-    importlib.reload(main)
+    runpy.run_path(str(REPOSITORY / "main.py"), run_name="imported")
     assert environ.get("GOMP_SPINCOUNT") == spin
 
 
