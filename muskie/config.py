@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
-from typing import Any, get_args, get_type_hints
+from dataclasses import MISSING, Field, dataclass
+from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -41,12 +41,10 @@ def required(target: Callable[..., Any]) -> list[str]:
 
 def defaults(target: Callable[..., Any]) -> dict[str, Any]:
     """The arguments of a class or function that have a default, and it."""
-    made = {f.name: f.default_factory() for f in _fields(target) if f.default_factory is not MISSING}
+    # A subclass that is no dataclass itself has an `__init__`, and defaults, of its own.
+    own: dict[str, Field[Any]] = getattr(target, "__dict__", {}).get("__dataclass_fields__", {})
+    made = {name: f.default_factory() for name, f in own.items() if f.default_factory is not MISSING}
     return {p.name: made.get(p.name, p.default) for p in _parameters(target) if p.default is not p.empty}
-
-
-def _fields(target: Any) -> tuple[Field[Any], ...]:
-    return fields(target) if is_dataclass(target) else ()
 
 
 def check_section(prefix: str, given: Mapping[str, Any], allowed: Schema) -> tuple[dict[str, Any], list[str]]:
@@ -67,33 +65,33 @@ def check_section(prefix: str, given: Mapping[str, Any], allowed: Schema) -> tup
         if key not in allowed:
             problems.append(f"{full} is unknown{nearest(str(key), allowed)}")
         elif not isinstance(allowed[key], Mapping):
-            if _holds_truth(value) and _takes_numbers(allowed[key]):  # Python's True is 1, which nobody means
-                problems.append(f"{full}={value!r}: true and false are no numbers")
-                continue
             try:
-                values[key] = _convert(value, allowed[key])
+                converted = _convert(value, allowed[key])
             except ValidationError as error:
                 problems.append(f"{full}={value!r}: {'; '.join(dict.fromkeys(map(_reason, error.errors())))}")
+                continue
+            if _became_number(value, converted):
+                problems.append(f"{full}={value!r}: should be a number, which true and false are not")
+            else:
+                values[key] = converted
         elif isinstance(value, Mapping | None):
             values[key], wrong = check_section(full, value or {}, allowed[key])
             problems += wrong
         else:
-            problems.append(_no_section(full, value, allowed[key]))
+            problems.append(no_section(f"{full}={value!r}", allowed[key]))
     return values, problems
 
 
-def _holds_truth(value: Any) -> bool:
-    """Whether a value is True or False, or a list or mapping with one in it."""
-    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
-    return isinstance(value, bool) or any(map(_holds_truth, parts))
-
-
-def _takes_numbers(hint: Any) -> bool:
-    """Whether a type, or what it is made of, takes numbers and no truth values."""
-    inner = get_args(hint)
-    if inner:
-        return any(map(_takes_numbers, inner)) and bool not in inner and Any not in inner
-    return hint in (int, float)
+def _became_number(given: Any, converted: Any) -> bool:
+    """Whether True or False, or one of them within, was taken as Python's 1 or 0, which nobody means."""
+    if isinstance(given, bool):
+        return isinstance(converted, int | float) and not isinstance(converted, bool)
+    if isinstance(given, Mapping):
+        inner = converted if isinstance(converted, Mapping) else getattr(converted, "__dict__", {})
+        return any(_became_number(value, inner.get(key)) for key, value in given.items())
+    if isinstance(given, list | tuple) and isinstance(converted, list | tuple):
+        return any(map(_became_number, given, converted))
+    return False
 
 
 def _convert(value: Any, hint: Any) -> Any:
@@ -110,8 +108,9 @@ def _reason(detail: Any) -> str:
     return message[0].lower() + message[1:]
 
 
-def _no_section(key: str, value: Any, allowed: Schema) -> str:
-    return f"{key}={value!r}: this is a section; set its keys: {', '.join(sorted(allowed))}"
+def no_section(given: str, allowed: Schema) -> str:
+    """What to tell whoever gave a value, e.g. `"optim=null"`, to a section."""
+    return f"{given}: this is a section; set its keys: {', '.join(sorted(allowed))}"
 
 
 @dataclass(frozen=True)
@@ -149,8 +148,7 @@ class Sections:
         problems += [f"{key} is unknown{nearest(str(key), everything)}" for key in outside if key not in root]
         targets = dict(self.fixed)
         for section, allowed in names.items():
-            given = config.get(section)
-            given = {} if given is None else given
+            given = config.get(section, {})
             if isinstance(given, Mapping) and "_target_" in given:
                 try:
                     targets[section] = resolve_target(given, section)
@@ -160,7 +158,7 @@ class Sections:
                 given, allowed = {k: v for k, v in given.items() if k != "_target_"}, schema(targets[section])
                 problems += [f"{section}.{n} must be given" for n in required(targets[section]) if n not in given]
             if not isinstance(given, Mapping):
-                problems.append(_no_section(section, given, allowed))
+                problems.append(no_section(f"{section}={given!r}", allowed))
                 continue
             values[section], wrong = check_section(section, given, allowed)
             problems += wrong

@@ -18,7 +18,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from muskie.config import Schema, resolve_target, schema
+from muskie.config import Schema, no_section, resolve_target, schema
 from muskie.errors import ConfigError, nearest
 
 FLAGS_WITH_VALUE = {
@@ -168,7 +168,7 @@ class _Reading:
         """The override as Hydra needs it: a key that the code alone knows is added."""
         key, line = override.key_or_group, _line(override)
         if not override.is_delete() and key in self.sections and override.value() is None:
-            self.problems.append(f"{line}: this is a section; set its keys: {', '.join(sorted(self.sections[key]))}")
+            self.problems.append(no_section(line, self.sections[key]))
         value = None if override.is_delete() or override.is_sweep_override() else override.value()
         keys = [f"{key}.{name}" for name in value] if key in self.sections and isinstance(value, dict) else [key]
         unknown = [name for name in keys if OmegaConf.select(self.config, name, default=_MISSING) is _MISSING]

@@ -75,6 +75,8 @@ def test_schema_of_classes_and_functions() -> None:
         (int | str, "draw", "draw"),
         (dict[str, Any], {"a": [1]}, {"a": [1]}),
         (Cake, cake := Cake(), cake),
+        (dict[str, bool] | float, {"a": True}, {"a": True}),
+        (int | Sequence[bool], [True, False], [True, False]),
     ],
 )
 def test_values_become_what_they_are_meant_to_be(hint: Any, value: Any, expected: Any) -> None:
@@ -89,10 +91,13 @@ def test_values_become_what_they_are_meant_to_be(hint: Any, value: Any, expected
         (int, 1.5, "key=1.5: should be a valid integer, got a number with a fractional part"),
         (int, [1, 2], "key=[1, 2]: should be a valid integer"),
         (int, None, "key=None: should be a valid integer"),
-        (int, True, "key=True: true and false are no numbers"),
-        (float | None, False, "key=False: true and false are no numbers"),
-        (Sequence[int], [1, True], "key=[1, True]: true and false are no numbers"),
-        (Ramp | float, {"start": True, "end": 2}, "true and false are no numbers"),
+        (int, True, "key=True: should be a number, which true and false are not"),
+        (float | None, False, "key=False: should be a number, which true and false are not"),
+        (Sequence[int], [1, True], "key=[1, True]: should be a number, which true and false are not"),
+        (Ramp, {"start": True, "end": 2}, "key={'start': True, 'end': 2}: should be a number"),
+        (Sequence[Ramp], [{"start": 1, "end": False}], "should be a number, which true and false are not"),
+        (bool | Sequence[int], [True, 2], "should be a number, which true and false are not"),
+        (Ramp | float, {"start": True, "end": 2}, "should be a number, which true and false are not"),
         ({"inner": int}, True, "key=True: this is a section; set its keys: inner"),
         (float, {"a": 1}, "key={'a': 1}: should be a valid number"),
         (Sequence[int], 64, "key=64: should be a list, e.g. [a, b]"),
@@ -143,6 +148,12 @@ def test_all_problems_at_once() -> None:
     assert len(found) == len(expected)
     for part in expected:
         assert any(line.startswith(part) for line in found), (part, found)
+
+
+def test_a_section_without_keys_is_no_way_to_ask_for_defaults() -> None:
+    """As YAML reads `cake:` with nothing, or comments alone, below it."""
+    assert OVENS.build({"oven": {"heat": 1}}, ROOT)["cake"].layers == 2
+    assert problems(oven={"heat": 1}, cake=None) == ["cake=None: this is a section; set its keys: glaze, layers, sugar"]
 
 
 def test_values_out_of_range_of_all_sections_at_once() -> None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from muskie.data.images import Augmentation, to_rgb
+from muskie.data.images import Augmentation, decode
 from muskie.data.index import Place, SceneIndex
 from muskie.data.plan import LoadShape, StepPlan
 from muskie.data.scene import Frame
@@ -81,8 +81,7 @@ class FrameReader:
         result = place.source.read(place.scene, frame, at_least=at_least)
         # A source may hand over an image that Pillow has only opened: whatever is wrong with it is told here.
         try:
-            result.image.load()
-            result = replace(result, image=to_rgb(result.image))
+            result = replace(result, image=decode(result.image))
         except OSError as error:
             raise OSError(f"{place.name}/{frame}: {error}") from error
         if self.limit:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from muskie.data.scene import Camera, Frame
 from muskie.errors import ConfigError
@@ -34,8 +34,7 @@ def open_image(path: Path, at_least: int | None = None) -> Image.Image:
             if at_least is not None:
                 factor = min(1.0, at_least / min(image.size))
                 image.draft("RGB", (math.ceil(image.width * factor), math.ceil(image.height * factor)))
-            image.load()
-            return to_rgb(_upright(image))
+            return decode(image)
     except OSError as error:
         # Pillow's own message rarely says which file it was.
         raise OSError(f"{path}: {error.strerror or error}") from error
@@ -43,15 +42,32 @@ def open_image(path: Path, at_least: int | None = None) -> Image.Image:
         raise OSError(f"{path}: cannot be decoded ({error})") from error
 
 
+def decode(image: Image.Image) -> Image.Image:
+    """An image that Pillow may only have opened, upright and in 8-bit RGB, as `open_image` gives it.
+
+    Raises:
+        OSError: broken, or of 32 bits.
+    """
+    try:
+        image.load()
+    except OSError:
+        raise
+    except Exception as error:  # what damaged bytes raise differs from format to format
+        raise OSError(f"cannot be decoded ({error})") from error
+    return to_rgb(_upright(image))
+
+
 def _upright(image: Image.Image) -> Image.Image:
     try:
+        if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+            return image  # Pillow would copy it
         return ImageOps.exif_transpose(image)
     except Exception:
         return image  # the pixels are sound, what is noted beside them is not
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """An image of any mode as 8-bit RGB, as `open_image` does it.
+    """An image of any mode as 8-bit RGB.
 
     Raises:
         OSError: broken, or of 32 bits.

@@ -73,7 +73,8 @@ class SceneIndex:
         self.sources = list(sources)
         self.part = part if holdout.share else "all"
         self.holdout, self.by = holdout.share, holdout.by
-        self._kept = {id(source): _trained_on(source, self.holdout) for source in self.sources if self._by_scenes(source)}
+        # By position: a data worker that is started anew has copies of the sources.
+        self._kept = [_trained_on(source, self.holdout) if self._by_scenes(source) else 0 for source in self.sources]
         for source in self.sources:
             self._check_lengths(source, min_frames)
 
@@ -85,7 +86,7 @@ class SceneIndex:
         count = len(source)
         if self.part == "all" or not self._by_scenes(source):
             return range(count)
-        kept = self._kept[id(source)]
+        kept = next(kept for kept, known in zip(self._kept, self.sources, strict=True) if known is source)
         return range(kept) if self.part == "train" else range(kept, count)
 
     def _frames(self, source: SceneSource, scene: Scene) -> Sequence[str]:

@@ -228,4 +228,5 @@ def cross_view_gain(predict: Predictor, samples: GainSamples, batch: int = 16, s
 def _ratio(means: Tensor) -> Tensor:
     """E of true, unrelated, absent [3, ...] -> gain [...]; 0 where nothing was there to be found."""
     control = torch.minimum(means[1], means[2])
-    return torch.where(control == 0, 0, 1 - means[0] / control)  # NaN stays NaN
+    nothing = (control == 0) & ~means[0].isnan()
+    return torch.where(nothing, 0, 1 - means[0] / control)  # NaN stays NaN

@@ -107,6 +107,8 @@ def from_pretrained(folder_or_hub_id: str | Path, **kwargs: Any) -> MaskedViewMo
         raise CheckpointError(f"{folder_or_hub_id}: {error}") from error
     except Exception as error:
         # The hub's library, JSON and safetensors each have errors of their own for what is not there or broken.
-        what = "cannot be loaded" if folder.exists() else "neither a folder here nor a model that the Hugging Face hub gives"
+        what = "neither a folder here nor a model that the Hugging Face hub gives"
+        if folder.exists():
+            what = "config.json or model.safetensors is broken or of another kind of model; write it anew by save_pretrained"
         reason = (str(error).strip().splitlines() or [""])[0]
         raise CheckpointError(f"{folder_or_hub_id}: {what} ({type(error).__name__}: {reason})") from error

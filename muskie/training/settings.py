@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException, UnsupportedValueType
+from omegaconf.errors import OmegaConfBaseException
 
 from muskie.config import Schema, Sections, defaults, resolve_target, schema
 from muskie.data.images import Augmentation
@@ -93,7 +93,7 @@ def in_full(config: DictConfig) -> str:
         plain[section] = _with_defaults(plain.get(section) or {}, section, known, OF_THE_RUN if section == "plan" else ())
     data = plain["data"]
     if "sources" in data:
-        data["sources"] = {name: _with_defaults(node, name) for name, node in data["sources"].items()}
+        data["sources"] = {name: _with_defaults(node, f"data.sources.{name}") for name, node in data["sources"].items()}
     else:
         plain["data"] = _with_defaults(data, "data")
     given = plain["model"]
@@ -116,9 +116,27 @@ def _with_defaults(given: dict[str, Any], key: str, known: Any = None, left_out:
     target = resolve_target(given, key) if known is None or "_target_" in given else known
     values = {name: value for name, value in defaults(target).items() if name not in left_out and name not in given}
     for name, value in values.items():
-        with suppress(UnsupportedValueType):
-            given = {**given, name: OmegaConf.to_container(OmegaConf.create([value]))[0]}  # type: ignore[index]
+        with suppress(TypeError):
+            given = {**given, name: _plain(value)}
     return given
+
+
+def _plain(value: Any) -> Any:
+    """A default as YAML says it.
+
+    Raises:
+        TypeError: YAML, or Hydra's reading of it, would take it for something else.
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    meant = isinstance(value, str) and ("${" in value or value == "???")  # another setting, or none yet, to Hydra
+    if value is None or (type(value) in (bool, int, float, str) and not meant):
+        return value
+    raise TypeError(f"{value!r} has no plain form")
 
 
 def without_effect(trainer: TrainerConfig, optim: OptimConfig) -> list[str]:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from numbered import Numbered, dataset, numbers, requests
-from PIL import Image
+from PIL import ExifTags, Image
 
 from muskie.data.dataset import FrameReader, ViewDataset
+from muskie.data.images import open_image
 from muskie.data.index import Place
 from muskie.data.scene import Frame, Scene
 
@@ -67,16 +68,31 @@ def test_images_that_are_only_opened_are_read_while_errors_are_caught(tmp_path: 
 
     class Lazy(Numbered):
         def read(self, scene: Scene, frame: str, **options: Any) -> Frame:
-            return Frame(Image.open(tmp_path / f"{frame}.png"))
+            return Frame(Image.open(tmp_path / f"{frame}.png"))  # of whatever format: Pillow looks into the file
 
-    for number in range(6):
+    for number in range(7):
         Image.new("RGB", (24, 16), (number, number, number)).save(tmp_path / f"{number}.png")
     file = tmp_path / "3.png"
     Image.fromarray(np.random.default_rng(0).integers(256, size=(16, 24, 3), dtype=np.uint8)).save(file)
     file.write_bytes(file.read_bytes()[:600])
     Image.new("F", (24, 16)).save(tmp_path / "2.tif")
     (tmp_path / "2.tif").rename(tmp_path / "2.png")
-    views = [dataset([Lazy([6])], window=6)[request] for request in requests(20)]
-    assert {int(number) for view in views for number in numbers(view.images)[..., 0].flat} == {0, 1, 4, 5}
+    (tmp_path / "1.png").write_text("P3 24 16 255 " + "300 " * 1152)  # a value that is none: no OSError to Pillow
+    views = [dataset([Lazy([7])], window=7)[request] for request in requests(20)]
+    assert {int(number) for view in views for number in numbers(view.images)[..., 0].flat} == {0, 4, 5, 6}
     told = " ".join(message for view in views for message in view.unreadable)
-    assert "scene0/3: " in told and "scene0/2: a grey image of mode 'F' (32 bits) has no defined white" in told
+    assert "scene0/3: " in told and "scene0/1: cannot be decoded (Channel value" in told
+    assert "scene0/2: a grey image of mode 'F' (32 bits) has no defined white" in told
+
+
+def test_images_that_are_only_opened_are_turned_upright(tmp_path: Path) -> None:
+    class Sideways(Numbered):
+        def read(self, scene: Scene, frame: str, **options: Any) -> Frame:
+            return Frame(Image.open(tmp_path / "a.jpg"))
+
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (24, 16)).save(tmp_path / "a.jpg", exif=exif)
+    source = Sideways([1])
+    image = FrameReader().read(Place(source, source.scene(0), source.scene(0).frames), "0", 16).image
+    assert image.size == open_image(tmp_path / "a.jpg").size == (16, 24)

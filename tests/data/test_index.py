@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import pickle
 from collections import Counter
 
 import numpy as np
@@ -75,6 +76,7 @@ class Rooms(Numbered):
         ("aaaabc", 0.4, 4),
         ("abbcccc", 0.5, 3),
         ("aaaaa", 0.2, 4),
+        ("abbbbbbcc", 0.4, 7),
     ],
 )
 def test_no_room_is_on_both_sides(rooms: str, share: float, kept: int) -> None:
@@ -91,6 +93,14 @@ def test_a_source_of_one_scene_holds_out_its_last_frames() -> None:
     assert [len(place.frames) for place in all_places(train)] == [40, 6, 6, 6, 6]
     assert [len(place.frames) for place in all_places(heldout)] == [10, 6]
     assert heldout.place(alone, 0).frames[0] == "40" and heldout.place(several, 0).scene.name == "scene4"
+
+
+def test_a_copy_of_the_index_knows_the_same_places() -> None:
+    """Data workers that are started anew, as on macOS, get theirs by pickling."""
+    index = SceneIndex([Numbered([9, 9, 9], name="a"), Numbered([9, 9], name="b")], "heldout", HoldOut(0.3, "scenes"))
+    copy = pickle.loads(pickle.dumps(index))
+    names, same = ([place.name for place in all_places(one)] for one in (index, copy))
+    assert names == same == ["a/scene2", "b/scene1"]
 
 
 def test_nothing_is_held_out_without_a_share() -> None:

@@ -271,3 +271,5 @@ def test_where_nothing_has_structure_nothing_is_gained() -> None:
     assert (gain.true, gain.gain, gain.low, gain.high) == (0, 0, 0, 0)
     broken = cross_view_gain(lambda images, mask: torch.full((int(mask.sum()), 48), torch.nan), random_samples(4))
     assert np.isnan([broken.true, broken.gain, broken.low, broken.high]).all()
+    alone = cross_view_gain(lambda images, mask: blend(torch.nan if images.shape[1] == 4 else 0.5)(images, mask), samples)
+    assert alone.absent == 0 and np.isnan([alone.true, alone.gain]).all()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -51,18 +52,63 @@ def test_what_only_the_code_says_is_there(tiny: list[str], tmp_path: Path) -> No
 
 
 @dataclass(frozen=True)
+class Power:
+    p: float = 2.0
+
+
+@dataclass(frozen=True)
+class Called:
+    function: Callable[[Any], Any] = max
+
+
+class Norm(Enum):
+    L1 = 1
+
+
+@dataclass(frozen=True)
 class Weighted(MaskedPixels):
-    """An objective of one's own with a default that YAML can say, and one that it cannot."""
+    """An objective of one's own with defaults that YAML can say, and with some that it cannot."""
 
     weights: list[float] = field(default_factory=lambda: [1.0, 2.0])
+    power: Power = Power()
     reduce: Callable[[Any], Any] = max
+    called: Called = Called()
+    pairs: dict[Any, int] = field(default_factory=lambda: {(1, 2): 3})
+    names: Sequence[str] = ("a", "${b}", "???")
+    norm: Norm = Norm.L1
+
+
+class Lighter(Weighted):
+    """No dataclass itself: its own `__init__` says what the defaults are."""
+
+    def __init__(self, weights: list[float] | None = None) -> None:
+        super().__init__()
 
 
 def test_defaults_that_yaml_cannot_say_are_left_out(tiny: list[str], tmp_path: Path) -> None:
     run = pretraining([*tiny, "objective._target_=test_settings.Weighted", f"output_dir={tmp_path}"])
     written = OmegaConf.create(run.settings_text)
-    assert written.objective.weights == [1.0, 2.0] and "reduce" not in written.objective and written.objective.floor == 0.1
+    plain = {"floor": 0.1, "weights": [1.0, 2.0], "power": {"p": 2.0}}
+    assert plain.items() <= OmegaConf.to_container(written.objective).items()
+    assert not {"reduce", "called", "pairs", "names", "norm"} & set(written.objective)
+    assert in_full(written) == run.settings_text  # type: ignore[arg-type]
     assert run.run()
+
+
+def test_defaults_are_those_of_the_class_that_is_named(tiny: list[str], tmp_path: Path) -> None:
+    run = pretraining([*tiny, "objective._target_=test_settings.Lighter", f"output_dir={tmp_path}"])
+    assert OmegaConf.create(run.settings_text).objective == {"_target_": "test_settings.Lighter", "weights": None}
+
+
+def test_several_sources_are_written_out_each(tiny: list[str], image_root: Path, tmp_path: Path) -> None:
+    config = OmegaConf.create(pretraining([*tiny, f"output_dir={tmp_path}"]).settings_text)
+    folder = {"_target_": "muskie.data.sources.folder.ImageFolders", "root": str(image_root)}
+    config.data = {"sources": {"mine": folder, "rooms": {"_target_": "muskie.data.sources.synthetic.SyntheticRooms"}}}
+    text = in_full(config)  # type: ignore[arg-type]
+    written = OmegaConf.create(text)
+    assert written.data.sources.mine == {**folder, "name": "folder"}
+    assert written.data.sources.rooms.frames == 64 and in_full(written) == text  # type: ignore[arg-type]
+    assert read_settings(written)["data"] == OmegaConf.to_container(written.data)  # type: ignore[arg-type]
 
 
 def test_a_setting_that_has_come_since_has_not_changed(tiny: list[str], tmp_path: Path) -> None:
