@@ -19,6 +19,7 @@ from muskie.errors import errors_in_words
 from muskie.overrides import read_overrides
 from muskie.training.pretrain import pretrain
 from muskie.training.settings import SECTIONS
+from muskie.training.settings_help import describe
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 
@@ -30,13 +31,22 @@ def run(config: DictConfig) -> None:
         pretrain(config)
 
 
+@hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="pretrain")
+def show_settings(config: DictConfig) -> None:
+    """Called by Hydra in the place of `run`, for `--settings`."""
+    with errors_in_words():
+        print(describe(config), end="")
+
+
 def main() -> None:
     """Checks the command line, then hands it to Hydra."""
+    words = [word for word in sys.argv[1:] if word != "--settings"]
+    action = run if len(words) == len(sys.argv[1:]) else show_settings
     with errors_in_words():
-        arguments = published_flags.translate(sys.argv[1:])
+        arguments = published_flags.translate(words)
         sys.argv[1:] = read_overrides(arguments, CONFIGS, "pretrain", SECTIONS.names())
     try:
-        run()
+        action()
     except KeyboardInterrupt:
         # At once: data workers ignore signals, and leaving in the ordinary way would wait for their batches.
         print("interrupted", file=sys.stderr, flush=True)

@@ -63,7 +63,7 @@ def check_section(prefix: str, given: Mapping[str, Any], allowed: Schema) -> tup
     for key, value in given.items():
         full = f"{prefix}.{key}" if prefix else str(key)
         if key not in allowed:
-            problems.append(f"{full} is unknown{nearest(str(key), allowed)}")
+            problems.append(f"{full} is unknown{nearest(str(key), allowed, prefix)}")
         elif not isinstance(allowed[key], Mapping):
             try:
                 converted = _convert(value, allowed[key])

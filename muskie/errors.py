@@ -24,15 +24,17 @@ class CheckpointError(MuskieError, RuntimeError):
     """A checkpoint is broken, foreign, or does not fit the model."""
 
 
-def nearest(word: str, allowed: Iterable[str]) -> str:
+def nearest(word: str, allowed: Iterable[str], section: str = "") -> str:
     """The end of an error message about an unknown `word`: the nearest allowed ones, then all of them.
 
-    Example: `"; did you mean 'steps'? Allowed: 'batch_size', 'steps'"`.
+    Keys of a `section` are named in full where one is suggested, so that it can be typed.
+    Example: `"; did you mean 'trainer.steps'? Allowed in trainer: 'batch_size', 'steps'"`.
     """
     options = sorted(allowed)
     close = difflib.get_close_matches(word, options, n=2, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else "."
-    return f"{hint} Allowed: {', '.join(map(repr, options))}"
+    full = [f"{section}.{option}" if section else option for option in close]
+    hint = f"; did you mean {' or '.join(map(repr, full))}?" if close else "."
+    return f"{hint} Allowed{f' in {section}' if section else ''}: {', '.join(map(repr, options))}"
 
 
 @contextmanager

@@ -47,12 +47,7 @@ def read_overrides(
     flags, typed = split_flags(arguments)
     if any(flag.split("=")[0] in ("--config-path", "-cp", "--config-name", "-cn") for flag in flags):
         return [*flags, *typed]  # not the configuration that is known here
-    try:
-        parsed = OverridesParser.create().parse_overrides(typed)
-    except HydraException as error:
-        raise ConfigError(f"cannot be read as key=value: {str(error).splitlines()[0]}") from error
-    if nameless := [_line(o) for o in parsed if not o.key_or_group]:
-        raise ConfigError(f"cannot be read as key=value: {nameless[0]!r} has no key")
+    parsed = [_parse(word) for word in typed]
     folders = [config_dir, *_extra_folders(flags)]
     mode = [str(o.value()) for o in parsed if o.key_or_group == "hydra.mode"]
     sweeps = "-m" in flags or "--multirun" in flags or mode[-1:] == ["MULTIRUN"]
@@ -93,6 +88,30 @@ def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         is_value = bool(flags) and flags[-1] in FLAGS_WITH_VALUE and "=" not in word and not word.startswith("~")
         (flags if word.startswith("-") or is_value else overrides).append(word)
     return flags, overrides
+
+
+def _parse(word: str) -> Override:
+    """One override. A value that Hydra's grammar has no place for is text, such as the path `~/Fotos (März)`.
+
+    Raises:
+        ConfigError: it has no key, or looks like a list, a mapping or quoted text and is none.
+    """
+    parser = OverridesParser.create()
+    key, equals, value = word.partition("=")
+    try:
+        parsed = parser.parse_override(word)
+    except HydraException as error:
+        if not equals:
+            raise ConfigError(f"{word!r} cannot be read as key=value: no = in it") from error
+        if not key.isascii() or not value or set(value) & set("[]{}'\"$"):
+            raise ConfigError(
+                f"{word!r} cannot be read as key=value ({str(error).splitlines()[0]}); lists are written [1,2], and text "
+                f"""that holds one of []{{}}'"$ is quoted twice: "data.root='/a [b]'\""""
+            ) from error
+        return _parse(f"{key}='{value}'")
+    if not parsed.key_or_group:
+        raise ConfigError(f"{word!r} cannot be read as key=value: it has no key")
+    return parsed
 
 
 def compose_config(config_dir: Path, config_name: str, overrides: Sequence[str]) -> DictConfig:
@@ -196,17 +215,20 @@ class _Reading:
         first, _, rest = key.partition(".")
         roots = sorted({*map(str, self.config), *self.groups, *self.sections})
         if first not in roots:
-            return f"{key} is unknown{nearest(first, roots)}"
+            homes = [f"{section}.{key}" for section, known in self.sections.items() if key in known]
+            hint = f"; did you mean {' or '.join(map(repr, homes))}?" if homes else nearest(first, roots)
+            return f"{key} is unknown{hint}"
         known = self.targets.get(first, self.sections.get(first))
         node = self.config.get(first)
         if first not in self.targets and isinstance(node, DictConfig) and first in self.sections and "_target_" in node:
             known = schema(resolve_target({"_target_": node["_target_"]}, first))
         if known is None or rest in ("", "_target_"):
             return None
+        section = first
         for name in rest.split("."):
             if name not in known:
-                return f"{key} is unknown{nearest(name, known)}"
+                return f"{key} is unknown{nearest(name, known, section)}"
             if not isinstance(known[name], Mapping):
                 break
-            known = known[name]
+            section, known = f"{section}.{name}", known[name]
         return None

@@ -19,6 +19,9 @@ HYDRA_FLAGS = {
     "-cd", "--experimental-rerun", "--info", "-i",
 }  # fmt: skip
 
+OF_MAIN = ("--settings", "--help", "--cfg", "--multirun", "--config-dir")
+"""Of the flags that are not published, those that somebody is likely to mean who has mistyped one."""
+
 NO_EFFECT = {
     "--norm_pix_loss": "it does nothing in the published code either",
     "--pin_mem": "the device decides",
@@ -114,7 +117,7 @@ def _split(arguments: list[str], parser: argparse.ArgumentParser) -> tuple[list[
             others.append(word)
             continue
         if flag not in actions:
-            raise ConfigError(f"{flag} is unknown{nearest(flag, [*actions, *(f for f in HYDRA_FLAGS if f[:2] == '--')])}")
+            raise ConfigError(f"{flag} is unknown{nearest(flag, [*actions, *OF_MAIN])}")
         published.append(word)
         # A flag of one value takes the next word whatever it is, as in `--output_dir lr=1`.
         several = actions[flag].nargs == "+"

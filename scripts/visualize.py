@@ -1,7 +1,7 @@
 """Draws what trained models fill in on the same held-out samples, the ones that the cross-view gain is measured on.
 
-    python scripts/visualize.py outputs/RUN --out picture.png
-    python scripts/visualize.py outputs/ONE outputs/OTHER --names published ours --untrained --samples 0 5
+    python scripts/visualize.py outputs/RUN
+    python scripts/visualize.py outputs/ONE outputs/OTHER --names published ours --untrained --samples 0 5 --out picture.png
 
 Rows: the original, what the models see, and what each fills in. Columns: the views of each sample, references first. The
 first run's configuration says where the data is and how large the images are.
@@ -34,12 +34,24 @@ BEFORE = "before training"
 def run_settings(run: Path) -> dict[str, Any]:
     """The settings of a run, checked."""
     path = run / "config.yaml"
-    if not path.is_file():
-        raise ConfigError(f"{run}: no config.yaml; give the folder of a run")
     config = OmegaConf.load(path)
     if not isinstance(config, DictConfig):
         raise ConfigError(f"{path}: a list, and not the configuration of a run")
     return read_settings(config)
+
+
+def check_run(run: Path) -> None:
+    """Raises `ConfigError` if a folder is not that of a run that has ended."""
+    if not run.is_dir():
+        raise ConfigError(f"{run}: there is no such folder; give that of a run, as its last lines name it")
+    if not (run / "config.yaml").is_file():
+        inside = (run.parent / "config.yaml").is_file()
+        way_out = f"give {run.parent}" if inside else "give the folder of a run, as its last lines name it"
+        raise ConfigError(f"{run}: no config.yaml in it; {way_out}")
+    if not (run / "model" / "config.json").is_file():
+        raise ConfigError(
+            f"{run}: no model in it, for the run has not ended; continue it by its command with output_dir={run}"
+        )
 
 
 def held_out_samples(run: Path, count: int, patch: int) -> GainSamples:
@@ -63,27 +75,31 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Reads the command line and draws."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path, help="folders of runs that have ended")
-    parser.add_argument("--names", nargs="+", help="a name for each run; none: the folders' names")
+    parser.add_argument("--names", nargs="+", help="a name for each run (default: the folders' names)")
     parser.add_argument("--untrained", action="store_true", help="also the first run's model before training")
-    parser.add_argument("--samples", nargs="+", type=int, default=[0, 1], help="numbers of samples, from 0")
-    parser.add_argument("--out", type=Path, default=Path("masked_views.png"))
+    parser.add_argument("--samples", nargs="+", type=int, default=[0, 1], help="numbers of samples, from 0 (default: 0 1)")
+    parser.add_argument("--out", type=Path, help="a .png or .jpg (default: pictures/held_out.png of the first run)")
     arguments = parser.parse_args(argv)
     with errors_in_words():
-        draw(arguments.runs, arguments.names, arguments.untrained, arguments.samples, arguments.out)
-    print(arguments.out)
+        out = arguments.out or arguments.runs[0] / "pictures" / "held_out.png"
+        draw(arguments.runs, arguments.names, arguments.untrained, arguments.samples, out)
+    print(out)
 
 
 def draw(runs: list[Path], names: list[str] | None, untrained: bool, numbers: list[int], out: Path) -> None:
     """Writes the picture; see the module."""
-    names = list(names or [run.name for run in runs])
+    for run in runs:
+        check_run(run)
+    names = list(names or [run.resolve().name for run in runs])
     if len(names) != len(runs):
         raise ConfigError(f"--names: {len(names)} names for {len(runs)} runs; give one for each")
     if len(set(names)) < len(names):
         raise ConfigError(f"the runs are named {', '.join(names)}; give each a name of its own by --names")
     if out.suffix not in (".png", ".jpg"):
         raise ConfigError(f"--out {out}: expected a name that ends in .png or .jpg")
-    if min(numbers) < 0:
-        raise ConfigError(f"--samples {min(numbers)}: expected 0 or more")
+    measured = run_settings(runs[0])["evaluation"].samples
+    if outside := [number for number in numbers if not 0 <= number < measured]:
+        raise ConfigError(f"--samples {outside[0]}: expected 0 to {measured - 1}, the samples that {runs[0]} is measured on")
     models = {name: from_pretrained(run / "model") for name, run in zip(names, runs, strict=True)}
     patches = {name: model.patch_size for name, model in models.items()}
     if len(set(patches.values())) > 1:

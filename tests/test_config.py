@@ -128,7 +128,7 @@ def test_a_section_may_name_another_class() -> None:
     assert built["cake"] == Oven(5.0)
     given = {"_target_": f"{__name__}.Oven", "sugar": 2}
     assert problems(oven={"heat": 1}, cake=given)[0] == "cake.heat must be given"
-    assert problems(oven={"heat": 1}, cake=given)[1].startswith("cake.sugar is unknown. Allowed: 'heat'")
+    assert problems(oven={"heat": 1}, cake=given)[1].startswith("cake.sugar is unknown. Allowed in cake: 'heat'")
 
 
 def test_all_problems_at_once() -> None:
@@ -140,9 +140,9 @@ def test_all_problems_at_once() -> None:
         "sed is unknown; did you mean 'seed'? Allowed: 'cake', 'folder', 'free', 'oven', 'seed', 'shop'",
         "ovn is unknown; did you mean 'oven'?",
         "oven.heat='hot': should be a valid number",
-        "oven.tray is unknown; did you mean 'trays'?",
+        "oven.tray is unknown; did you mean 'oven.trays'?",
         "cake=4: this is a section; set its keys: glaze, layers, sugar",
-        "shop.shelf.widht is unknown; did you mean 'width'? Allowed: 'width'",
+        "shop.shelf.widht is unknown; did you mean 'shop.shelf.width'? Allowed in shop.shelf: 'width'",
         "shop.name=[1]: should be a valid string",
     ]
     assert len(found) == len(expected)

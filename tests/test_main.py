@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import torch
+from omegaconf import OmegaConf
 from published_lines import BASE, LARGE
 
 from muskie.training import checkpoint
+from muskie.training.optim import OptimConfig
+from muskie.training.trainer_config import TrainerConfig
 
 REPOSITORY = Path(__file__).parents[1]
 Command = Callable[..., None]
@@ -44,7 +49,7 @@ def made(folder: Path) -> set[str]:
 
 MISTAKES = {
     "trainer.steps=abc": "trainer.steps='abc': should be a valid integer",
-    "trainer.stesp=3": "trainer.stesp is unknown; did you mean 'steps'",
+    "trainer.stesp=3": "trainer.stesp is unknown; did you mean 'trainer.steps'",
     "optim.lr=[1,2]": "optim.lr=[1, 2]: should be a valid number",
     "plan.sizes=20": "plan.sizes=20: should be a list",
     "plan.sizes=[20]": "plan.sizes: 20 is no multiple of the patch size 8; try 16",
@@ -53,7 +58,7 @@ MISTAKES = {
     "masks.references=5": "masks.references is 5: no view is left to mask in steps of 4 views",
     "data.root=/no/where": "data.root='/no/where' does not exist",
     "data.root={here}/empty": "empty' holds no image",
-    "data.roots=/no/where": "data.roots is unknown; did you mean 'root'",
+    "data.roots=/no/where": "data.roots is unknown; did you mean 'data.root'",
     "data=sevenscene": "data=sevenscene is unknown; did you mean 'sevenscenes'",
     "model=muskie_bas": "model=muskie_bas is unknown; did you mean 'muskie_base'",
     "experiment=muskie_bas": "experiment=muskie_bas is unknown; did you mean 'muskie_base'",
@@ -73,7 +78,9 @@ MISTAKES = {
     "--epoch=3": "--epoch is unknown; did you mean '--epochs'",
     "evaluation.size=12": "evaluation.size=12 is no multiple of the patch size 8",
     "seed=-1": "seed=-1: expected 0 or more",
-    "word": "cannot be read as key=value",
+    "word": "'word' cannot be read as key=value",
+    "evaluation.samples=0": "evaluation.samples=0: expected at least 2; holdout.share=0 measures nothing",
+    "data.min_images=17": "no scene of data.min_images=17 images or more; the largest has 16",
 }
 
 
@@ -147,6 +154,31 @@ def test_hydras_own_flags(command: Command, tiny: list[str], tmp_path: Path, cap
             command(flag)
         assert part in capsys.readouterr().out
     assert not made(tmp_path)
+
+
+def test_all_settings_are_listed_with_their_documentation(
+    command: Command, tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command(*tiny, "--settings", "optim.clip=3", "model.decoder.depth=2")
+    text = capsys.readouterr().out
+    settings = OmegaConf.create(text)
+    assert settings.optim.clip == 3 and settings.model.decoder.depth == 2  # type: ignore[union-attr]
+    for cls, section in ((OptimConfig, settings.optim), (TrainerConfig, settings.trainer)):  # type: ignore[union-attr]
+        assert set(section) == {field.name for field in fields(cls)}
+        for line in (inspect.getdoc(cls) or "").splitlines():
+            assert f"# {line}".rstrip() in text
+    assert "# muskie.data.sources.folder.ImageFolders" in text
+    command("--settings", "data=folder")
+    assert "root: ???" in capsys.readouterr().out
+    assert not made(tmp_path)
+
+
+def test_help_names_all_ways_in(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
+    with suppress(SystemExit):
+        command("--help")
+    text = capsys.readouterr().out
+    for part in ("--settings", "--hydra-help", "--epochs 400", "muskie_base", "trainer:"):
+        assert part in text
 
 
 def test_a_sweep_has_a_folder_for_each_job(command: Command, tiny: list[str], tmp_path: Path) -> None:

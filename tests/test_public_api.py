@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import muskie
 
@@ -29,3 +30,10 @@ def test_importing_models_is_light() -> None:
     code = f"import sys, muskie, muskie.objectives.pixels; print([name for name in {HEAVY} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_clone_of_the_same_name_does_not_hide_the_package(tmp_path: Path) -> None:
+    (tmp_path / "muskie" / "muskie").mkdir(parents=True)
+    code = "import muskie; print(muskie.list_models())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert "muskie_tiny" in done.stdout

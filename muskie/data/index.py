@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from muskie.data.scene import Scene, SceneSource
 from muskie.errors import ConfigError, DataError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,12 @@ class SceneIndex:
     def _frames(self, source: SceneSource, scene: Scene) -> Sequence[str]:
         if self.part == "all" or self._by_scenes(source):
             return scene.frames
-        kept = round(len(scene.frames) * (1 - self.holdout))
-        return scene.frames[:kept] if self.part == "train" else scene.frames[kept:]
+        return self._cut(scene.frames)
+
+    def _cut(self, frames: Sequence[T]) -> Sequence[T]:
+        """The frames of a scene that belong to this part, where every scene is cut."""
+        kept = round(len(frames) * (1 - self.holdout))
+        return frames[:kept] if self.part == "train" else frames[kept:]
 
     def _check_lengths(self, source: SceneSource, min_frames: int) -> None:
         scenes = self._scenes(source)
@@ -104,11 +111,34 @@ class SceneIndex:
             listed = ", ".join(f"{scene.name} ({len(self._frames(source, scene))})" for scene in short[:5])
             more = f" and {len(short) - 5} more" if len(short) > 5 else ""
             part = {"train": "to train on", "heldout": "held out"}.get(self.part, "in all")
+            shortest = min(len(self._frames(source, scene)) for scene in short)
             raise DataError(
                 f"source {source.name!r}: {len(short)} of {len(scenes)} scenes have fewer than {min_frames} images "
-                f"{part}: {listed}{more}. Remove them, lower plan.views, hold out whole scenes (holdout.by=scenes), or "
-                f"change holdout.share={self.holdout}"
+                f"{part}: {listed}{more}. {self._ways_out(source, min_frames, shortest)}"
             )
+
+    def _ways_out(self, source: SceneSource, needed: int, shortest: int) -> str:
+        """What helps where a scene has `shortest` images in this part, and `needed` are needed."""
+        by_scenes = self._by_scenes(source)
+        enough = needed if self.part == "all" or by_scenes else self._enough(needed)
+        key = "data.min_images" if len(self.sources) == 1 else "data.sources.NAME.min_images"
+        out = f", or leave short scenes out by {key}={enough}" if source.min_images is not None else ""
+        ways = [f"Give every scene {enough} images or more{out}"]
+        if self.part == "train" and shortest > 2:
+            ways.append(f"train on fewer at a time: plan.views={shortest} plan.views_per_scene=[{shortest}]")
+        if self.part == "heldout":
+            ways.append("hold nothing out: holdout.share=0, and no cross-view gain is measured")
+        if self.part != "all" and not by_scenes and len(source) > 1:
+            ways.append("hold whole scenes out: holdout.by=scenes")
+        return "; or ".join(ways)
+
+    def _enough(self, needed: int) -> int:
+        """The fewest images of a scene that leave `needed` of them to this part."""
+        share = self.holdout if self.part == "heldout" else 1 - self.holdout
+        count = max(needed, int((needed - 1) / share))  # what rounding makes of it is seen below
+        while len(self._cut(range(count))) < needed:
+            count += 1
+        return count
 
     def places(self, source: SceneSource) -> int:
         """Number of places in a source."""

@@ -75,6 +75,12 @@ class SceneSource(ABC):
     uniform_length: bool = False
     """All scenes have as many frames as the first one; spares endless sources from being counted."""
 
+    min_images: int | None = None
+    """Of sources that can leave out scenes of few images: the fewest that a scene may have (`data.min_images`)."""
+
+    left_out: int = 0
+    """How many scenes `min_images` has left out."""
+
     @abstractmethod
     def __len__(self) -> int:
         """The number of scenes."""

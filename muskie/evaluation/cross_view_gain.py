@@ -55,13 +55,17 @@ class GainConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.seed < 0 or (self.size is not None and self.size < 1):
-            raise ConfigError(f"evaluation: size={self.size} (>= 1 or null), seed={self.seed} (>= 0)")
-        if self.samples < 2 or self.batch < 1 or self.window < VIEWS or not 0 < self.ratio < 1:
-            raise ConfigError(
-                f"evaluation: samples={self.samples} (>= 2), batch={self.batch} (>= 1), window={self.window} "
-                f"(>= {VIEWS}), ratio={self.ratio} (in (0, 1))"
-            )
+        rules = {
+            "samples": (self.samples >= 2, "at least 2; holdout.share=0 measures nothing"),
+            "size": (self.size is None or self.size >= 1, "at least 1, or null for the smallest training size"),
+            "window": (self.window >= VIEWS, f"at least {VIEWS}, the views of a sample"),
+            "ratio": (0 < self.ratio < 1, "a share in (0, 1), e.g. 0.9"),
+            "batch": (self.batch >= 1, "at least 1"),
+            "seed": (self.seed >= 0, "0 or more"),
+        }
+        problems = [f"evaluation.{n}={getattr(self, n)}: expected {text}" for n, (holds, text) in rules.items() if not holds]
+        if problems:
+            raise ConfigError("\n".join(problems))
 
     def side(self, sizes: Sequence[int]) -> int:
         """The side of the images of a run that trains at these sizes."""

@@ -231,7 +231,7 @@ def write(model: MaskedViewModel, out: Path, origin: str) -> None:
     """Writes `model.safetensors`, `config.json` and a model card that names `origin`; beside first, then renamed."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".part-") as beside:
-        # Our licence is not that of somebody else's weights: this card stands in for the one that we give to our own.
+        # This card stands in for the one that runs of ours give their weights.
         card = f"Weights published by the authors of Muskie (arXiv 2511.18115), converted from {origin}.\n"
         (Path(beside) / "README.md").write_text(f"---\nlibrary_name: muskie\n---\n{card}")
         model.save_pretrained(beside)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from muskie.models.blocks import AlternatingBlock
 from muskie.models.decoder import AlternatingDecoder, DecoderConfig
 from muskie.models.encoder import AlternatingEncoder, EncoderConfig, Features
 from muskie.models.initialise import initialise
+from muskie.models.model_card import MODEL_CARD
 from muskie.models.patches import check_images, check_mask, unpatchify
 
 
@@ -33,7 +34,13 @@ class Prediction:
     hidden: Tensor | None = None
 
 
-class MaskedViewModel(nn.Module, PyTorchModelHubMixin, library_name="muskie", repo_url="", license="apache-2.0"):
+class MaskedViewModel(
+    nn.Module,
+    PyTorchModelHubMixin,
+    library_name="muskie",
+    paper_url="https://arxiv.org/abs/2511.18115",
+    model_card_template=MODEL_CARD,
+):
     """Fills in hidden patches of several views of a scene.
 
     Build it by `muskie.create_model`, load it by `muskie.from_pretrained`; `save_pretrained(folder)` writes safetensors
@@ -109,12 +116,20 @@ class MaskedViewModel(nn.Module, PyTorchModelHubMixin, library_name="muskie", re
         return pixels.clamp(0, 1), unpatchify(prediction.confidence, grid)
 
     def forward_features(self, images: Tensor, mask: Tensor | None = None) -> Features:
-        """See `AlternatingEncoder.forward_features`."""
+        """Features of images [B, V, 3, H, W]: `.patches` [B, V, L, C] and `.registers` [B, V, R, C].
+
+        All is in `AlternatingEncoder.forward_features`.
+        """
         return self.encoder.forward_features(images, mask)
 
-    def get_intermediate_layers(self, images: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
-        """See `AlternatingEncoder.get_intermediate_layers`."""
-        return self.encoder.get_intermediate_layers(images, *args, **kwargs)
+    def get_intermediate_layers(
+        self, images: Tensor, n: int | Sequence[int] = 1, reshape: bool = False, norm: bool = True
+    ) -> tuple[Tensor, ...]:
+        """Patch tokens after several blocks, each [B, V, L, C], or [B, V, C, h, w] with `reshape`.
+
+        All is in `AlternatingEncoder.get_intermediate_layers`.
+        """
+        return self.encoder.get_intermediate_layers(images, n, reshape, norm)
 
     def set_checkpointing(self, on: bool) -> None:
         """Recompute activations in the backward pass (less memory, about a third more time)."""

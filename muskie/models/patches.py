@@ -23,8 +23,11 @@ def check_images(images: Tensor, patch_size: int) -> tuple[int, int]:
     """The patch grid (h, w) of a batch of scenes.
 
     Raises:
+        TypeError: no tensor.
         ValueError: not [B, V, 3, H, W] or empty, neither uint8 nor float, or H or W no multiple of the patch size.
     """
+    if not isinstance(images, Tensor):
+        raise TypeError(f"images are {type(images).__name__}; expected a tensor, e.g. torch.from_numpy(images)")
     if images.ndim != 5 or images.shape[2] != 3 or 0 in images.shape[:2]:
         raise ValueError(f"images have shape {tuple(images.shape)}; expected [B, V, 3, H, W] (one view: V = 1)")
     if images.dtype != torch.uint8 and not images.is_floating_point():
@@ -41,7 +44,9 @@ def check_images(images: Tensor, patch_size: int) -> tuple[int, int]:
 
 
 def check_mask(mask: Tensor, images: Tensor, grid: tuple[int, int]) -> None:
-    """Raises `ValueError` unless `mask` is bool [B, V, h, w] for these images."""
+    """Raises `TypeError` or `ValueError` unless `mask` is a bool tensor [B, V, h, w] for these images."""
+    if not isinstance(mask, Tensor):
+        raise TypeError(f"mask is {type(mask).__name__}; expected a tensor, e.g. torch.from_numpy(mask)")
     expected = (*images.shape[:2], *grid)
     if mask.dtype != torch.bool or tuple(mask.shape) != expected:
         raise ValueError(f"mask is {mask.dtype} {tuple(mask.shape)}; expected torch.bool {expected}, True = hidden")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import asdict, fields
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +66,11 @@ def model_config(name: str, **overrides: Any) -> tuple[EncoderConfig, DecoderCon
     decoder = settings.pop("decoder", None) or {}
     if not isinstance(decoder, Mapping):
         raise ConfigError(f"model.decoder={decoder!r}: expected a mapping such as decoder.depth=2 decoder.width=192")
-    for given, schema, prefix in ((settings, EncoderConfig, "model."), (decoder, DecoderConfig, "model.decoder.")):
+    for given, schema, section in ((settings, EncoderConfig, "model"), (decoder, DecoderConfig, "model.decoder")):
         known = {field.name for field in fields(schema)}
         for key in given:
             if key not in known:
-                raise ConfigError(f"{prefix}{key} is unknown{nearest(key, known)}")
+                raise ConfigError(f"{section}.{key} is unknown{nearest(key, known, section)}")
     return EncoderConfig(**settings), DecoderConfig(**decoder)
 
 
@@ -90,25 +92,52 @@ def create_model(name: str, *, init: str = "torch", seed: int = 0, **overrides: 
 
 
 def from_pretrained(folder_or_hub_id: str | Path, **kwargs: Any) -> MaskedViewModel:
-    """A model with its saved weights, from a folder written by `save_pretrained` or from the Hugging Face hub.
+    """A model with its saved weights.
+
+    Args:
+        folder_or_hub_id: a folder written by `save_pretrained`, the folder of a run that has ended, or the name of a model
+            on the Hugging Face hub.
+        kwargs: of `huggingface_hub.PyTorchModelHubMixin.from_pretrained`.
 
     Raises:
         CheckpointError: an incomplete or broken folder, weights that are missing, unexpected or of another shape, or a
             name that the hub does not give.
     """
-    folder = Path(folder_or_hub_id)
-    missing = [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]
-    if missing and (folder.exists() or isinstance(folder_or_hub_id, Path) or folder.is_absolute()):
-        raise CheckpointError(f"{folder}: no {' and no '.join(missing)}; give a folder written by save_pretrained")
+    folder = _model_folder(folder_or_hub_id)
     try:
-        # The hub's own default drops what does not fit without a word.
-        return MaskedViewModel.from_pretrained(str(folder_or_hub_id), **{"strict": True, **kwargs})
+        # The hub's own default drops what does not fit without a word; and it prints where it reads from.
+        with redirect_stdout(StringIO()):
+            return MaskedViewModel.from_pretrained(str(folder), **{"strict": True, **kwargs})
     except RuntimeError as error:  # PyTorch's, which lists the keys
-        raise CheckpointError(f"{folder_or_hub_id}: {error}") from error
+        raise CheckpointError(f"{folder}: {error}") from error
     except Exception as error:
         # The hub's library, JSON and safetensors each have errors of their own for what is not there or broken.
         what = "neither a folder here nor a model that the Hugging Face hub gives"
-        if folder.exists():
+        if Path(folder).exists():
             what = "config.json or model.safetensors is broken or of another kind of model; write it anew by save_pretrained"
         reason = (str(error).strip().splitlines() or [""])[0]
-        raise CheckpointError(f"{folder_or_hub_id}: {what} ({type(error).__name__}: {reason})") from error
+        raise CheckpointError(f"{folder}: {what} ({type(error).__name__}: {reason})") from error
+
+
+def _model_folder(given: str | Path) -> str | Path:
+    """The folder with `config.json` and `model.safetensors`, or the hub's name as it is.
+
+    Raises:
+        CheckpointError: a folder without them, or the name of a model without weights.
+    """
+    folder = Path(given)
+    missing = _missing(folder)
+    if not missing:
+        return given
+    if not _missing(folder / "model"):
+        return folder / "model"
+    if folder.exists() or isinstance(given, Path) or folder.is_absolute():
+        run = "; the run has not ended, continue it" if (folder / "checkpoints").is_dir() else ""
+        raise CheckpointError(f"{folder}: no {' and no '.join(missing)}; give a folder written by save_pretrained{run}")
+    if given in _variants:
+        raise CheckpointError(f"{given} is a model without weights: muskie.create_model({given!r}) makes a new one")
+    return given
+
+
+def _missing(folder: Path) -> list[str]:
+    return [name for name in ("config.json", "model.safetensors") if not (folder / name).is_file()]

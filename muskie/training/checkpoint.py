@@ -148,7 +148,7 @@ def load_weights(model: nn.Module, weights: dict[str, torch.Tensor], origin: str
     """Loads weights that must fit exactly.
 
     Raises:
-        CheckpointError: names every missing, unexpected and mis-shaped key.
+        CheckpointError: counts the missing, unexpected and mis-shaped keys, and names the first of them.
     """
     own = model.state_dict()
     missing = sorted(own.keys() - weights.keys())
@@ -160,11 +160,12 @@ def load_weights(model: nn.Module, weights: dict[str, torch.Tensor], origin: str
     ]
     if missing or unexpected or shapes:
         report = "; ".join(
-            f"{what}: {', '.join(keys)}"
-            for what, keys in (("missing", missing), ("unexpected", unexpected), ("other shape", shapes))
+            f"{len(keys)} {what}: {', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''}"
+            for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
             if keys
         )
         raise CheckpointError(
-            f"{origin} does not fit the model ({report}); set model= and its keys as they were, or choose another output_dir"
+            f"{origin} does not fit the model: set model= and its keys as they were, or choose another output_dir. Weights "
+            f"{report}"
         )
     model.load_state_dict(weights)

@@ -26,12 +26,17 @@ def take_weights(model: MaskedViewModel, init_from: str) -> None:
     path = Path(init_from).expanduser()
     if path.suffix == ".pt":
         state = checkpoint.load(path, key="init_from")
-        checkpoint.load_weights(model, state["model"], origin)
         check_same_model(model, state["settings"], origin)
+        checkpoint.load_weights(model, state["model"], origin)
         return
-    given = _saved_model(path, init_from)
+    try:
+        given = from_pretrained(str(path))
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{origin}: {error}. Give a model folder, a run's folder, a step-*.pt, or a model's name on the Hugging Face hub"
+        ) from error
+    _compare(model, given.encoder.config, _decoder_config(given), origin)
     checkpoint.load_weights(model, given.state_dict(), origin)
-    _compare(model, given.encoder.config, given.decoder.config if given.decoder else None, origin)
 
 
 def check_same_model(model: MaskedViewModel, settings: str, origin: str) -> None:
@@ -42,32 +47,28 @@ def check_same_model(model: MaskedViewModel, settings: str, origin: str) -> None
     """
     saved = (OmegaConf.to_container(OmegaConf.create(settings)) or {}).get("model")  # type: ignore[union-attr]
     if saved:
-        _compare(model, *model_config(**{key: value for key, value in saved.items() if key not in ("init", "seed")}), origin)
+        shape = model_config(**{key: value for key, value in saved.items() if key not in ("init", "seed")})
+        _compare(model, *shape, f"{origin} of a {saved['name']}")
 
 
-def _compare(model: MaskedViewModel, encoder: EncoderConfig, decoder: DecoderConfig | None, origin: str) -> None:
-    _check_same("model", vars(model.encoder.config), vars(encoder), origin)
-    if model.decoder is not None and decoder is not None:
-        _check_same("model.decoder", vars(model.decoder.config), vars(decoder), origin)
-
-
-def _saved_model(path: Path, init_from: str) -> MaskedViewModel:
-    inside = path / "model"
-    try:
-        return from_pretrained(str(inside if (inside / "config.json").is_file() else path))
-    except CheckpointError as error:
-        raise CheckpointError(
-            f"init_from={init_from!r}: {error}. Give a model folder, a run's folder, a step-*.pt, or a model's name on the "
-            "Hugging Face hub"
-        ) from error
-
-
-def _check_same(part: str, ours: dict[str, Any], theirs: dict[str, Any], origin: str) -> None:
-    def plain(value: Any) -> Any:
-        return list(value) if isinstance(value, list | tuple) else value
-
-    different = [name for name in ours if plain(ours[name]) != plain(theirs[name])]
+def _compare(model: MaskedViewModel, encoder: EncoderConfig, decoder: DecoderConfig, origin: str) -> None:
+    ours, theirs = _settings(model.encoder.config, _decoder_config(model)), _settings(encoder, decoder)
+    different = [name for name in theirs if ours.get(name) != theirs[name]]
     if different:
-        said = ", ".join(f"{part}.{name}={plain(theirs[name])}".replace(" ", "") for name in different)
-        here = ", ".join(str(plain(ours[name])) for name in different)
-        raise CheckpointError(f"{origin}: its model has {said}, this run {here}; add the former to the command line")
+        said = ", ".join(f"{name}={theirs[name]}".replace(" ", "") for name in different)
+        here = ", ".join(str(ours.get(name)) for name in different)
+        raise CheckpointError(
+            f"{origin}: its model has {said}, this run {here}; add the former to the command line, or choose another "
+            "output_dir"
+        )
+
+
+def _decoder_config(model: MaskedViewModel) -> DecoderConfig:
+    return model.decoder.config if model.decoder is not None else DecoderConfig()
+
+
+def _settings(encoder: EncoderConfig, decoder: DecoderConfig) -> dict[str, Any]:
+    """Key -> value of what a model computes. Without a decoder its width means nothing."""
+    inside = vars(decoder) if decoder.depth else {"depth": 0}
+    named = {f"model.{k}": v for k, v in vars(encoder).items()} | {f"model.decoder.{k}": v for k, v in inside.items()}
+    return {name: list(value) if isinstance(value, list | tuple) else value for name, value in named.items()}

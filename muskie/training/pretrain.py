@@ -12,6 +12,8 @@ from muskie.data.dataset import LoadSampler, ViewDataset
 from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.loading import SceneLoader, build_sources
 from muskie.data.plan import StepPlan
+from muskie.data.scene import SceneSource
+from muskie.data.sources.synthetic import SyntheticRooms
 from muskie.errors import ConfigError
 from muskie.evaluation.cross_view_gain import VIEWS, Gain, GainConfig, GainSamples, cross_view_gain, gain_samples
 from muskie.models.masked_view import MaskedViewModel
@@ -65,8 +67,8 @@ class Pretraining:
         self.start: Start = ranks.first(lambda: choose_start(**where))
         self.state = checkpoint.load(self.start.checkpoint) if self.start.checkpoint else None
         if self.state is not None:
-            checkpoint.load_weights(self.model, self.state["model"], str(self.start.checkpoint))
             check_same_model(self.model, self.state["settings"], str(self.start.checkpoint))
+            checkpoint.load_weights(self.model, self.state["model"], str(self.start.checkpoint))
             check_same_optimizer(self.settings["optim"], self.state["optimizer"], str(self.start.checkpoint))
         elif where["init_from"]:
             take_weights(self.model, where["init_from"])
@@ -138,7 +140,15 @@ class Pretraining:
     def _save_model(self) -> None:
         """Writes `model/` for `from_pretrained`."""
         if self.ranks.main and self.folder is not None:
-            self.model.save_pretrained(self.folder / "model")
+            folder = self.folder / "model"
+            (folder / "README.md").unlink(missing_ok=True)  # of fewer steps; the hub's library would leave it
+            self.model.save_pretrained(folder, model_card_kwargs={"title": self.folder.name, "result": self._result()})
+
+    def _result(self) -> str:
+        """A sentence on what was trained and what came of it."""
+        data = ", ".join(source.name for source in self.sources)
+        gain = f" Held out: {self.gain}." if self.gain else ""
+        return f"`{self.settings['model']['name']}`, {self.steps} steps on {data}.{gain}"
 
     def _model_is_older(self) -> bool:
         """Whether a run that is at its end was killed before it had written `model/`; `config.json` comes last in it."""
@@ -181,18 +191,25 @@ class Pretraining:
         if self._unreadable:
             say(f"{len(self._unreadable)} unreadable images are left out of the measure; the first: {self._unreadable[0]}")
         config, warmup = self.trainer_config, self._warmup_steps()
+        if all(isinstance(source, SyntheticRooms) for source in self.sources):
+            say("note: trains on rendered rooms; for your own images append data=folder data.root=PATH")
         for line in without_effect(self.settings["trainer"], self.settings["optim"]):
             say(f"note: {line}")
         if warmup >= self.steps:
             say(f"warning: the warm-up takes {warmup} steps and the run has {self.steps}: the peak rate is not reached")
         parameters = sum(p.numel() for p in self.model.parameters())
-        sources = ", ".join(f"{s.name} ({self.train_index.places(s)} scenes)" for s in self.sources)
+        sources = ", ".join(self._described(source) for source in self.sources)
         scenes = config.batch_size * config.accumulate * self.ranks.world
         say(
             f"{self.settings['model']['name']}: {parameters:,} parameters on {self.ranks.world} x {self.ranks.device}; "
             f"data: {sources}; steps {self.done} to {self.steps} of {scenes} scenes x {self.plan.views} views at "
             f"{'+'.join(map(str, self.plan.sizes))} px"
         )
+
+    def _described(self, source: SceneSource) -> str:
+        count = self.train_index.places(source)
+        left_out = f", {source.left_out} with fewer than {source.min_images} images left out" if source.left_out else ""
+        return f"{source.name} ({count:,} scene{'s' if count > 1 else ''}{left_out})"
 
 
 def pretrain(config: DictConfig) -> None:

@@ -40,18 +40,17 @@ def choose_start(output_dir: str | None, resume: str | None, init_from: str | No
     Args:
         output_dir: the run's folder; None: a new one.
         resume: None; a checkpoint or a run's folder; or `"auto"`: the newest complete checkpoint of `output_dir`, or,
-            without `output_dir`, of the runs in `outputs/`, whose folder then is the run's.
+            without `output_dir`, of the runs in `outputs/`, whose folder then is the run's. A run starts from scratch
+            where there is none, so that one command serves a job's first start and all later ones.
         init_from: a model folder, checkpoint or hub name to take weights from.
 
     Raises:
-        CheckpointError: `resume` names nothing that can be continued.
+        CheckpointError: `resume` names a path where nothing can be continued.
     """
     folder = Path(output_dir).expanduser() if output_dir else None
     named = None if resume in (None, "", "auto") else Path(str(resume)).expanduser()
     if folder is None and resume == "auto":
         folder = _newest_run()
-        if folder is None:
-            raise CheckpointError(f"resume=auto: no run with a checkpoint in {OUTPUTS}/; give output_dir= or resume=PATH")
     own = checkpoint.newest(folder / "checkpoints") if folder else None
     if own is not None:
         cut = checkpoint.passed_over(own)
@@ -63,7 +62,9 @@ def choose_start(output_dir: str | None, resume: str | None, init_from: str | No
         return Start(folder, path, f"continues from {path} (resume=)")
     if init_from:
         return Start(folder, None, f"starts with the weights of {init_from} (init_from=)")
-    return Start(folder, None, "starts from scratch")
+    where = folder / "checkpoints" if folder else f"the runs in {OUTPUTS.absolute()}"
+    asked = f" (resume=auto: no checkpoint in {where})" if resume == "auto" else ""
+    return Start(folder, None, f"starts from scratch{asked}")
 
 
 def _newest_run() -> Path | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -86,16 +87,17 @@ def read_settings(config: DictConfig) -> dict[str, Any]:
 
 def in_full(config: DictConfig) -> str:
     """A configuration that `read_settings` has accepted, as YAML with the defaults of the code written out, so far as
-    YAML can say them: a run's folder still says what was done when one has changed."""
+    YAML can say them, and the roots of data sets as absolute paths: a run's folder still says what was done when a default
+    has changed, and from any folder."""
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     for section, known in {**SECTIONS.fixed, "plan": StepPlan}.items():
         plain[section] = _with_defaults(plain.get(section) or {}, section, known, OF_THE_RUN if section == "plan" else ())
     data = plain["data"]
     if "sources" in data:
-        data["sources"] = {name: _with_defaults(node, f"data.sources.{name}") for name, node in data["sources"].items()}
+        data["sources"] = {name: _source(node, f"data.sources.{name}") for name, node in data["sources"].items()}
     else:
-        plain["data"] = _with_defaults(data, "data")
+        plain["data"] = _source(data, "data")
     given = plain["model"]
     encoder, decoder = model_config(**{key: value for key, value in given.items() if key != "init"})
     init = given.get("init", defaults(create_model)["init"])
@@ -109,6 +111,14 @@ def as_if_now(settings: str) -> str:
         return in_full(DictConfig(OmegaConf.create(settings)))
     except (MuskieError, OmegaConfBaseException, TypeError, KeyError):
         return settings
+
+
+def _source(given: dict[str, Any], key: str) -> dict[str, Any]:
+    """The node of a data source in full. A `root` that is no path here, of a source of the user's own, stays as it is."""
+    root = given.get("root")
+    if isinstance(root, str) and Path(root).expanduser().exists():
+        given = {**given, "root": str(Path(root).expanduser().absolute())}
+    return _with_defaults(given, key)
 
 
 def _with_defaults(given: dict[str, Any], key: str, known: Any = None, left_out: Sequence[str] = ()) -> dict[str, Any]:

@@ -149,7 +149,7 @@ class Trainer:
         batch = self.task.prepare(views, self.step, number % self.run.sizes)
         if self.step == 0 and number < self.run.sizes:
             with self.window.aside():
-                self._pictures(batch, f"first_batch_{number}")
+                self._pictures(batch, f"before_training_{number}")
         if number == 0:
             self._sample = batch
         with self._sync_only(number == count - 1):

@@ -29,7 +29,7 @@ class TrainerConfig:
         compile: `torch.compile` each transformer block and the objective.
         checkpointing: recompute activations in the backward pass.
         log_every, eval_every, save_every, picture_every: steps between log lines, evaluations, checkpoints, pictures;
-            0: only at the end (pictures: also of the first batch).
+            0: only at the end (pictures: also before training).
         keep_every: checkpoints at multiples of this many steps stay; 0: only the newest stays.
     """
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from muskie.data.sources.folder import ImageFolders, natural_key
-from muskie.errors import DataError
+from muskie.errors import ConfigError, DataError
 
 ARCH = Path(__file__).resolve().parents[3] / "shared" / "data" / "photographs"
 
@@ -35,6 +35,18 @@ def test_every_folder_with_images_is_a_scene(tmp_path: Path) -> None:
         "house/hall/left": ["0.png"],
         "house/kitchen": ["0.png", "1.png"],
     }
+
+
+def test_scenes_of_few_images_can_be_left_out(tmp_path: Path) -> None:
+    put(tmp_path, "one/0.png", "three/0.png", "three/1.png", "three/2.png", "two/0.png", "two/1.png")
+    for least, names in ((1, ["one", "three", "two"]), (2, ["three", "two"]), (3, ["three"])):
+        source = ImageFolders(tmp_path, min_images=least)
+        assert [source.scene(number).name for number in range(len(source))] == names
+        assert source.left_out == 3 - len(names)
+    with pytest.raises(DataError, match=r"no scene of data\.min_images=4 images or more; the largest has 3"):
+        ImageFolders(tmp_path, min_images=4)
+    with pytest.raises(ConfigError, match=r"data\.min_images=0: expected 1 or more"):
+        ImageFolders(tmp_path, min_images=0)
 
 
 def test_names_are_sorted_as_people_count(tmp_path: Path) -> None:

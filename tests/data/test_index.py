@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import re
 from collections import Counter
 
 import numpy as np
@@ -123,12 +124,45 @@ def test_short_scenes_are_named_with_their_counts() -> None:
     message = str(caught.value)
     assert "'mine'" in message and "2 of 4 scenes have fewer than 8 images to train on" in message
     assert "scene1 (2)" in message and "scene3 (3)" in message and "scene0" not in message
-    with pytest.raises(DataError, match=r"3 of 4 scenes have fewer than 10 images held out: .* Remove"):
+    with pytest.raises(DataError, match=r"3 of 4 scenes have fewer than 10 images held out: .* Give"):
         SceneIndex([Numbered([18, 18, 20, 18])], "heldout", HoldOut(0.5), min_frames=10)
     many = Numbered([2] * 9)
     with pytest.raises(DataError, match=r"9 of 9 .* in all: scene0 \(2\).*scene4 \(2\) and 4 more"):
         SceneIndex([many], "all", min_frames=3)
     SceneIndex([many], "all", min_frames=2)
+
+
+@pytest.mark.parametrize("part", ["train", "heldout"])
+@pytest.mark.parametrize("share", [0.01, 0.2, 0.37, 0.5, 0.9, 0.999])
+@pytest.mark.parametrize("needed", [2, 4, 8])
+def test_the_advice_about_short_scenes_helps(part: str, share: float, needed: int) -> None:
+    with pytest.raises(DataError) as caught:
+        SceneIndex([Numbered([needed - 1] * 2)], part, HoldOut(share), needed)
+    enough = int(re.findall(r"Give every scene (\d+) images", str(caught.value))[0])
+    SceneIndex([Numbered([enough] * 2)], part, HoldOut(share), needed)
+    with pytest.raises(DataError):
+        SceneIndex([Numbered([enough, enough - 1])], part, HoldOut(share), needed)
+
+
+def test_advice_about_short_scenes_fits_the_data() -> None:
+    def message(source: SceneSource, part: str, by: str = "frames") -> str:
+        with pytest.raises(DataError) as caught:
+            SceneIndex([source], part, HoldOut(0.2, by), 4)
+        return str(caught.value)
+
+    several, single = Numbered([4, 4]), Numbered([4])
+    assert "plan.views=3 plan.views_per_scene=[3]" in message(several, "train")
+    assert "plan.views" not in message(several, "heldout") and "holdout.share=0" in message(several, "heldout")
+    assert "holdout.by=scenes" in message(several, "heldout")
+    for unfit in (
+        message(single, "heldout"),
+        message(single, "heldout", "scenes"),
+        message(Numbered([3, 3]), "train", "scenes"),
+    ):
+        assert "holdout.by" not in unfit, "it is set already, or there is no second scene"
+    assert "min_images" not in message(several, "heldout")
+    several.min_images = 1
+    assert "data.min_images=18" in message(several, "heldout")
 
 
 def test_sources_of_even_length_are_not_counted() -> None:

@@ -202,7 +202,7 @@ def test_the_root_may_be_one_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_what_is_missing_is_told_with_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere.*does not exist"):
         SevenScenes(tmp_path / "nowhere")
-    with pytest.raises(DataError, match=r"no <room>/seq-.*rooms: none"):
+    with pytest.raises(DataError, match=r"no <room>/seq-.*for folders of plain images use data=folder"):
         SevenScenes(tmp_path)
     write_sequence(tmp_path / "chess" / "seq-01")
     with pytest.raises(DataError, match="'office' found there; rooms: chess"):

@@ -155,3 +155,11 @@ def test_bad_masks_are_refused_in_words(mask: torch.Tensor) -> None:
     for call in (model, model.forward_features):
         with pytest.raises(ValueError, match=r"expected torch.bool \(2, 3, 2, 5\), True = hidden"):
             call(scenes()[0], mask)
+
+
+def test_arrays_are_refused_in_words() -> None:
+    images, mask = scenes()
+    with pytest.raises(TypeError, match=r"images are ndarray; expected a tensor, e\.g\. torch\.from_numpy\(images\)"):
+        tiny(depth=1).forward_features(images.numpy())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"mask is ndarray; expected a tensor"):
+        tiny(depth=1)(images, mask.numpy())

@@ -57,8 +57,8 @@ def test_a_variant_from_elsewhere() -> None:
     ("name", "overrides", "words"),
     [
         ("muskie_bse", {}, "'muskie_bse' is unknown; did you mean 'muskie_base'"),
-        ("muskie_tiny", {"patchsize": 8}, "model.patchsize is unknown; did you mean 'patch_size'"),
-        ("muskie_tiny", {"decoder": {"dept": 2}}, "model.decoder.dept is unknown; did you mean 'depth'"),
+        ("muskie_tiny", {"patchsize": 8}, "model.patchsize is unknown; did you mean 'model.patch_size'"),
+        ("muskie_tiny", {"decoder": {"dept": 2}}, "model.decoder.dept is unknown; did you mean 'model.decoder.depth'"),
         ("muskie_tiny", {"decoder": 2}, r"model.decoder=2: expected a mapping such as decoder.depth=2"),
         ("muskie_tiny", {"init": "mimetics", "depth": 1}, "init='mimetics' is unknown; did you mean 'mimetic'"),
     ],
@@ -122,6 +122,29 @@ def test_incomplete_folders_are_refused(tmp_path: Path) -> None:
         muskie.from_pretrained(str(tmp_path / "none"))
 
 
+def test_the_folder_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(CheckpointError, match="the run has not ended"):
+        muskie.from_pretrained(tmp_path)
+    model = muskie.create_model("muskie_tiny", depth=1, width=24, heads=2)
+    model.save_pretrained(tmp_path / "model")
+    for given in (tmp_path, str(tmp_path), tmp_path / "model"):
+        loaded = muskie.from_pretrained(given)
+        assert all(torch.equal(tensor, loaded.state_dict()[key]) for key, tensor in model.state_dict().items())
+    assert not capsys.readouterr().out
+
+
+def test_the_model_card_shows_how_to_load_it(tmp_path: Path) -> None:
+    model = muskie.create_model("muskie_tiny", depth=1, width=24, heads=2)
+    model.save_pretrained(tmp_path / "plain")
+    model.save_pretrained(tmp_path / "run", model_card_kwargs={"title": "kitchen-1", "result": "Gain 0.5."})
+    plain, of_a_run = ((tmp_path / name / "README.md").read_text() for name in ("plain", "run"))
+    assert "# A muskie model" in plain and "# kitchen-1" in of_a_run and "Gain 0.5." in of_a_run
+    for card in (plain, of_a_run):
+        assert "muskie.from_pretrained(" in card and "arxiv.org/abs/2511.18115" in card
+        assert "More Information Needed" not in card and "license" not in card, "weights are their makers'"
+
+
 def test_broken_folders_and_unknown_names_are_told(tmp_path: Path) -> None:
     muskie.create_model("muskie_tiny", depth=1, width=24, heads=2).save_pretrained(tmp_path)
     config, weights = tmp_path / "config.json", tmp_path / "model.safetensors"
@@ -134,5 +157,9 @@ def test_broken_folders_and_unknown_names_are_told(tmp_path: Path) -> None:
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(CheckpointError, match=r"model\.safetensors is broken.*\(SafetensorError: ."):
         muskie.from_pretrained(tmp_path)
+    with pytest.raises(
+        CheckpointError, match=r"is a model without weights: muskie\.create_model\('muskie_tiny'\) makes a new one"
+    ):
+        muskie.from_pretrained("muskie_tiny")
     with pytest.raises(CheckpointError, match="neither a folder here nor a model that the Hugging Face hub gives"):
         muskie.from_pretrained("runs/no/such/model")

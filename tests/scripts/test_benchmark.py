@@ -231,7 +231,7 @@ MISTAKES = {
     "step --device tpu": "--device='tpu' is no device",
     "step --device cpu --precision fp16": "--precision=fp16 needs a CUDA device",
     "data --loads 0": "--loads 0: expected at least 1",
-    "data trainer.wrokers=2": "trainer.wrokers is unknown; did you mean 'workers'",
+    "data trainer.wrokers=2": "trainer.wrokers is unknown; did you mean 'trainer.workers'",
     "data data=folder": "data.root must be given",
 }
 

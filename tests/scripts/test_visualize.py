@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from torchvision.io import decode_image
+from PIL import Image
 
 from muskie.models.variants import create_model
 from muskie.overrides import compose_config, read_overrides
@@ -41,7 +43,7 @@ def run(tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_rows_and_columns(run: Path, visualize: Callable[[str], None], tmp_path: Path) -> None:
     out = tmp_path / "new" / "picture.png"
     visualize(f"{run} {run} --names one other --untrained --samples 0 2 1 --out {out}")
-    picture = decode_image(str(out))
+    picture = torch.from_numpy(np.array(Image.open(out))).permute(2, 0, 1)
     side, label, gap, between = 96, 20, 2, 8  # pixels; the last one between samples
     sample = 4 * (side + gap)
     assert picture.shape == (3, 5 * (side + gap + label), 3 * sample + 2 * between)
@@ -60,13 +62,25 @@ def test_rows_and_columns(run: Path, visualize: Callable[[str], None], tmp_path:
     assert torch.equal(shown, expected), "the weights that the run began with"
 
 
+def test_the_picture_lies_in_the_run_unless_said(run: Path, visualize: Callable[[str], None]) -> None:
+    visualize(str(run))
+    assert Image.open(run / "pictures" / "held_out.png").mode == "RGB"
+
+
 def test_mistakes(run: Path, visualize: Callable[[str], None], tmp_path: Path) -> None:
+    stopped = tmp_path / "stopped"
+    stopped.mkdir()
+    shutil.copy(run / "config.yaml", stopped)
     for words, message in {
         f"{run} --names a b": "--names: 2 names for 1 runs",
         f"{run} {run}": "give each a name of its own by --names",
         f"{run} --out x.foo": "--out x.foo: expected a name that ends in .png",
-        f"{run} --samples -1": "--samples -1: expected 0 or more",
-        f"{tmp_path}": f"{tmp_path / 'model'}: no config.json",
+        f"{run} --samples -1": "--samples -1: expected 0 to 63,",
+        f"{run} --samples 0 64": "--samples 64: expected 0 to 63,",
+        f"{tmp_path}": f"{tmp_path}: no config.yaml in it; give the folder of a run",
+        f"{run}/model": f"no config.yaml in it; give {run}",
+        f"{tmp_path}/gone": f"{tmp_path}/gone: there is no such folder",
+        f"{stopped}": f"{stopped}: no model in it, for the run has not ended; continue it",
     }.items():
         with pytest.raises(SystemExit) as left:
             visualize(words)

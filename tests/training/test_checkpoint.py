@@ -151,7 +151,9 @@ def test_weights_of_another_model_are_named() -> None:
     wrong = {"one.weight": torch.ones(3, 4), "one.bias": torch.ones(3), "three.weight": torch.ones(1)}
     with pytest.raises(CheckpointError) as raised:
         checkpoint.load_weights(layers, wrong, "elsewhere.pt")
-    for part in ("elsewhere.pt does not fit the model", "missing: two.weight", "unexpected: three.weight"):
+    for part in ("elsewhere.pt does not fit the model", "1 missing: two.weight", "1 unexpected: three.weight"):
         assert part in str(raised.value)
-    assert "other shape: one.weight (3, 4) instead of (3, 2)" in str(raised.value)
+    assert "1 of another shape: one.weight (3, 4) instead of (3, 2)" in str(raised.value)
     assert all(torch.equal(before[key], tensor) for key, tensor in layers.state_dict().items())
+    with pytest.raises(CheckpointError, match=r"5 unexpected: a, b, c, \.\.\.$"):
+        checkpoint.load_weights(layers, {**before, **dict.fromkeys("abcde", torch.ones(1))}, "elsewhere.pt")

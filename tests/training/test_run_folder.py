@@ -41,13 +41,15 @@ def test_order_of_precedence(finished: Path, tmp_path: Path) -> None:
     for resume in (None, "", "auto"):
         start = choose_start(new, resume, model)
         assert (start.checkpoint, start.reason) == (None, f"starts with the weights of {model} (init_from=)")
-        assert choose_start(new, resume, None).reason == "starts from scratch"
+        assert choose_start(new, resume, None).reason.startswith("starts from scratch")
 
 
 def test_nothing_to_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CheckpointError, match=r"resume=auto: no run with a checkpoint in outputs/"):
-        choose_start(None, "auto", None)
+    for folder, where in ((None, tmp_path / "outputs"), ("run", "run/checkpoints")):
+        start = choose_start(folder, "auto", None)
+        assert start.checkpoint is None and start.reason.endswith(f"{where})")
+        assert start.reason.startswith("starts from scratch (resume=auto: no checkpoint in ")
     with pytest.raises(CheckpointError, match="there is no such file"):
         choose_start(str(tmp_path), "gone.pt", None)
 
@@ -128,9 +130,14 @@ def test_init_from_nothing(given: str, tmp_path: Path) -> None:
 
 
 def test_another_model_is_refused_before_anything_is_written(finished: Path, tiny: list[str], tmp_path: Path) -> None:
-    for key in ("resume", "init_from"):
-        with pytest.raises(CheckpointError, match=r"does not fit the model .*other shape: .*choose another output_dir"):
-            pretraining([*tiny, "model.width=48", f"{key}={finished}", f"output_dir={tmp_path / 'new'}"])
+    for key, kind in (("resume", " of a muskie_tiny"), ("init_from", "")):
+        decoder = ("model.decoder.depth=1", "model.decoder.width=16", "model.decoder.heads=1")
+        for settings, said in (
+            (("model.width=48",), "model.width=32, this run 48"),
+            (decoder, "model.decoder.depth=0, this run 1"),
+        ):
+            with pytest.raises(CheckpointError, match=rf"{kind}: its model has {said}.*, or choose another output_dir"):
+                pretraining([*tiny, *settings, f"{key}={finished}", f"output_dir={tmp_path / 'new'}"])
     assert not (tmp_path / "new").exists()
 
 

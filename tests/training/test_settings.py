@@ -43,6 +43,22 @@ def test_written_out_and_read_again_it_is_the_same_run(tiny: list[str], tmp_path
     assert OmegaConf.to_container(written.plan)["window"] == {"start": 4, "end": 9}
 
 
+def test_roots_are_absolute(tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here" / "photos").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    rooms = {"_target_": "muskie.data.sources.synthetic.SyntheticRooms"}
+    for root, written in {
+        "photos": str(tmp_path / "here" / "photos"),
+        "~/here": str(tmp_path / "here"),
+        "s3://bucket/photos": "s3://bucket/photos",
+    }.items():
+        node = {"_target_": "muskie.data.sources.folder.ImageFolders", "root": root}
+        single = OmegaConf.create(in_full(OmegaConf.create({"data": node, "model": {"name": "muskie_tiny"}})))
+        several = {"data": {"sources": {"mine": node, "rooms": rooms}}, "model": {"name": "muskie_tiny"}}
+        assert single.data.root == OmegaConf.create(in_full(OmegaConf.create(several))).data.sources.mine.root == written
+
+
 def test_what_only_the_code_says_is_there(tiny: list[str], tmp_path: Path) -> None:
     written = OmegaConf.create(pretraining([*tiny, f"output_dir={tmp_path}"]).settings_text)
     assert written.optim.beta2 == OptimConfig().beta2 and written.trainer.accumulate == 1
@@ -106,7 +122,7 @@ def test_several_sources_are_written_out_each(tiny: list[str], image_root: Path,
     config.data = {"sources": {"mine": folder, "rooms": {"_target_": "muskie.data.sources.synthetic.SyntheticRooms"}}}
     text = in_full(config)  # type: ignore[arg-type]
     written = OmegaConf.create(text)
-    assert written.data.sources.mine == {**folder, "name": "folder"}
+    assert written.data.sources.mine == {**folder, "name": "folder", "min_images": 1}
     assert written.data.sources.rooms.frames == 64 and in_full(written) == text  # type: ignore[arg-type]
     assert read_settings(written)["data"] == OmegaConf.to_container(written.data)  # type: ignore[arg-type]
 

@@ -57,14 +57,14 @@ def test_tensorboard_holds_the_same(run: Path) -> None:
     assert all(held[key] == pytest.approx(expected[key], rel=1e-5) for key in expected)
     pictures = {tag: [event.step for event in events.Images(tag)] for tag in events.Tags()["images"]}
     name = "masked_views"
-    assert pictures == {f"first_batch_0-{name}": [0], f"first_batch_1-{name}": [0], f"train-{name}": [3, 6]}
+    assert pictures == {f"before_training_0-{name}": [0], f"before_training_1-{name}": [0], f"train-{name}": [3, 6]}
 
 
-def test_the_first_batch_of_each_size_is_a_picture(run: Path) -> None:
+def test_the_before_training_of_each_size_is_a_picture(run: Path) -> None:
     names = sorted(path.name for path in (run / "run" / "pictures").iterdir())
     assert names == [
-        "first_batch_0-masked_views-00000000.png",
-        "first_batch_1-masked_views-00000000.png",
+        "before_training_0-masked_views-00000000.png",
+        "before_training_1-masked_views-00000000.png",
         "train-masked_views-00000003.png",
         "train-masked_views-00000006.png",
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from muskie.data.images import IMAGE_SUFFIXES, open_image
 from muskie.data.scene import Frame, Scene, SceneSource
-from muskie.errors import DataError
+from muskie.errors import ConfigError, DataError
 
 
 def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:
@@ -38,12 +38,19 @@ class ImageFolders(SceneSource):
     Args:
         root: the folder.
         name: shown in logs.
+        min_images: scenes of fewer images are left out, >= 1.
 
     Raises:
-        DataError: `root` is missing or holds no image.
+        ConfigError: `min_images` is out of range.
+        DataError: `root` is missing or holds no image, or no scene of enough images.
     """
 
-    def __init__(self, root: str | Path, name: str = "folder") -> None:
+    min_images: int
+
+    def __init__(self, root: str | Path, name: str = "folder", min_images: int = 1) -> None:
+        if min_images < 1:
+            raise ConfigError(f"data.min_images={min_images}: expected 1 or more")
+        self.min_images = min_images
         expected = "one sub-folder of images a scene"
         self.root = existing_folder(root, expected)
         self.name = name
@@ -63,6 +70,14 @@ class ImageFolders(SceneSource):
         if not self._scenes:
             suffixes = " ".join(sorted(IMAGE_SUFFIXES))
             raise DataError(f"data.root={str(root)!r} holds no image ({suffixes}); give a folder with {expected}")
+        enough = [scene for scene in self._scenes if len(scene.frames) >= min_images]
+        if not enough:
+            most = max(len(scene.frames) for scene in self._scenes)
+            raise DataError(
+                f"data.root={str(root)!r}: no scene of data.min_images={min_images} images or more; the largest has {most}"
+            )
+        self.left_out = len(self._scenes) - len(enough)
+        self._scenes = enough
 
     def __len__(self) -> int:
         return len(self._scenes)

@@ -45,7 +45,8 @@ class SevenScenes(SceneSource):
         missing = [room for room in rooms or [] if room not in by_name]
         if missing or not by_name:
             what = f"room {missing[0]!r}" if missing else "no <room>/seq-*/frame-*.color.png or .jpg"
-            raise DataError(f"data.root={str(root)!r}: {what} found there; rooms: {', '.join(by_name) or 'none'}")
+            rooms_there = f"rooms: {', '.join(by_name)}" if by_name else "for folders of plain images use data=folder"
+            raise DataError(f"data.root={str(root)!r}: {what} found there; {rooms_there}")
         self._scenes: list[Scene] = []
         self._intrinsics: dict[str, np.ndarray | None] = {}
         for room in (by_name[name] for name in (rooms or by_name)):

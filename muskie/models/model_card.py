@@ -1,0 +1,24 @@
+"""The README beside saved weights, for people and for the Hugging Face hub."""
+
+MODEL_CARD = """---
+{{ card_data }}
+---
+
+# {{ title | default("A muskie model", true) }}
+
+A vision transformer with alternating frame-wise and global attention, pre-trained to fill in hidden patches of several
+views of a scene from its other views ([Muskie]({{ paper_url }})). `config.json` says its shape.
+{% if result %}
+{{ result }}
+{% endif %}
+```python
+import torch
+import muskie
+
+model = muskie.from_pretrained("PATH").eval()  # this folder, or its name on the hub
+with torch.inference_mode():
+    patches = model.forward_features(images).patches  # images [B, V, 3, H, W] in [0, 1] -> [B, V, L, C]
+```
+"""
+"""A template for `huggingface_hub`, which fills in `card_data`; `title` and `result` come with
+`save_pretrained(folder, model_card_kwargs={...})`."""
