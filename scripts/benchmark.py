@@ -165,7 +165,7 @@ def benchmark_data(arguments: argparse.Namespace) -> dict[str, Any]:
 def show_data(result: dict[str, Any]) -> None:
     """Prints the fields of `benchmark_data` for people."""
     shape = f"{result['batch_size']} x {result['views']} views at {'+'.join(map(str, result['sizes']))} px"
-    print(f"{'+'.join(result['sources'])}, {shape}, {result['workers']} workers")
+    print(f"{'+'.join(result['sources'])}, {shape}, workers: {result['workers']}")
     _row("images/s", f"{result['images_per_s']:.1f} over {result['loads']} loads")
     _row("megapixels/s", f"{result['megapixels_per_s']:.2f}")
     _row("first load", f"{result['first_load_s']:.2f} s")

@@ -22,7 +22,9 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="folder for model.safetensors and config.json")
     parser.add_argument("--heads", type=int, help="attention heads, for sizes that were not published")
     parser.add_argument(
-        "--exact-rope", action="store_true", help="RoPE angles not rounded to fp16, as the published weights expect them"
+        "--exact-rope",
+        action="store_true",
+        help="exact RoPE angles; default: rounded to fp16, as when the published weights were trained",
     )
     parser.add_argument("--overwrite", action="store_true", help="write into a folder that holds files")
     arguments = parser.parse_args()

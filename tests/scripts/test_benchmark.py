@@ -215,7 +215,7 @@ def test_data_prints_what_it_measured(
     assert result["megapixels_per_s"] == pytest.approx(result["images_per_s"] * pixels / 1e6)
     benchmark("data plan.sizes=[16] trainer.batch_size=1 trainer.workers=0 --loads 1")
     printed = capsys.readouterr().out
-    assert "synthetic, 1 x 4 views at 16 px, 0 workers" in printed and "images/s" in printed
+    assert "synthetic, 1 x 4 views at 16 px, workers: 0" in printed and "images/s" in printed
 
 
 MISTAKES = {
