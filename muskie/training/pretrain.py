@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,6 @@ from muskie.data.dataset import LoadSampler, ViewDataset
 from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.loading import SceneLoader, build_sources
 from muskie.data.plan import StepPlan
-from muskie.data.scene import SceneSource
-from muskie.data.sources.synthetic import SyntheticRooms
 from muskie.errors import ConfigError
 from muskie.evaluation.cross_view_gain import VIEWS, Gain, GainConfig, GainSamples, cross_view_gain, gain_samples
 from muskie.models.masked_view import MaskedViewModel
@@ -23,8 +20,9 @@ from muskie.training.distributed import Ranks, start
 from muskie.training.initial import check_same_model, take_weights
 from muskie.training.memory import keep_freed_memory
 from muskie.training.optim import OptimConfig, check_same_optimizer
-from muskie.training.run_folder import Start, changes, check_writable, choose_start, make_folder
-from muskie.training.settings import as_if_now, in_full, read_settings, without_effect
+from muskie.training.report import already_finished, introduction, result, stopped, summary
+from muskie.training.run_folder import Start, check_writable, choose_start, make_folder
+from muskie.training.settings import in_full, read_settings
 from muskie.training.tasks import MaskedViewTask, gain_predictor
 from muskie.training.telemetry import Telemetry
 from muskie.training.trainer import Evaluation, RunPlan, Trainer
@@ -75,7 +73,7 @@ class Pretraining:
         self.done: int = self.state["step"] if self.state else 0
         self.folder = self.start.folder
         self.gain: Gain | None = None
-        self._unreadable: list[str] = []
+        self.unreadable: list[str] = []
 
     def _build_model(self, arguments: dict[str, Any]) -> MaskedViewModel:
         try:
@@ -108,9 +106,10 @@ class Pretraining:
             folder if self.ranks.main else None, self.steps, self.done, Path(log_dir).expanduser() if log_dir else None
         )
         try:
-            self._introduce(telemetry.say, folder)
+            for line in introduction(self):
+                telemetry.say(line)
             optim, config = self.settings["optim"], self.trainer_config
-            run = RunPlan(self.steps, self._warmup_steps(), self.plan.reuse, len(self.plan.sizes))
+            run = RunPlan(self.steps, self.warmup_steps(), self.plan.reuse, len(self.plan.sizes))
             trainer = Trainer(self.task, config, optim, run, self.ranks, folder, telemetry, evaluate)
             if self.state:
                 trainer.restore(self.state, str(self.start.checkpoint))
@@ -142,13 +141,7 @@ class Pretraining:
         if self.ranks.main and self.folder is not None:
             folder = self.folder / "model"
             (folder / "README.md").unlink(missing_ok=True)  # of fewer steps; the hub's library would leave it
-            self.model.save_pretrained(folder, model_card_kwargs={"title": self.folder.name, "result": self._result()})
-
-    def _result(self) -> str:
-        """A sentence on what was trained and what came of it."""
-        data = ", ".join(source.name for source in self.sources)
-        gain = f" Held out: {self.gain}." if self.gain else ""
-        return f"`{self.settings['model']['name']}`, {self.steps} steps on {data}.{gain}"
+            self.model.save_pretrained(folder, model_card_kwargs={"title": self.folder.name, "result": result(self)})
 
     def _model_is_older(self) -> bool:
         """Whether a run that is at its end was killed before it had written `model/`; `config.json` comes last in it."""
@@ -158,7 +151,8 @@ class Pretraining:
         written = folder / "model" / "config.json"
         return not written.exists() or written.stat().st_mtime < path.stat().st_mtime
 
-    def _warmup_steps(self) -> int:
+    def warmup_steps(self) -> int:
+        """Optimiser steps in which the learning rate rises."""
         optim: OptimConfig = self.settings["optim"]
         if optim.warmup_epochs is None:
             return round(optim.warmup * self.steps)
@@ -173,7 +167,7 @@ class Pretraining:
                 everything = SceneIndex(self.sources, "all")
                 args = (self.gain_config, self.gain_size, self.plan.patch_size)
                 samples.append(gain_samples(self.heldout, everything, *args))
-                self._unreadable = samples[0].unreadable
+                self.unreadable = samples[0].unreadable
 
         def evaluate() -> tuple[dict[str, float], str]:
             predict = gain_predictor(self.model, self.ranks.device)
@@ -183,34 +177,6 @@ class Pretraining:
         self.ranks.first(draw)
         return evaluate if samples else None
 
-    def _introduce(self, say: Callable[[str], None], folder: Path) -> None:
-        """The first lines of a run: where it starts from, what has changed since, what it is."""
-        say(f"{self.start.reason}; run folder {folder}")
-        if self.state and (changed := changes(as_if_now(self.state["settings"]), self.settings_text)):
-            say(f"settings changed since the checkpoint: {', '.join(changed)}")
-        if self._unreadable:
-            say(f"{len(self._unreadable)} unreadable images are left out of the measure; the first: {self._unreadable[0]}")
-        config, warmup = self.trainer_config, self._warmup_steps()
-        if all(isinstance(source, SyntheticRooms) for source in self.sources):
-            say("note: trains on rendered rooms; for your own images append data=folder data.root=PATH")
-        for line in without_effect(self.settings["trainer"], self.settings["optim"]):
-            say(f"note: {line}")
-        if warmup >= self.steps:
-            say(f"warning: the warm-up takes {warmup} steps and the run has {self.steps}: the peak rate is not reached")
-        parameters = sum(p.numel() for p in self.model.parameters())
-        sources = ", ".join(self._described(source) for source in self.sources)
-        scenes = config.batch_size * config.accumulate * self.ranks.world
-        say(
-            f"{self.settings['model']['name']}: {parameters:,} parameters on {self.ranks.world} x {self.ranks.device}; "
-            f"data: {sources}; steps {self.done} to {self.steps} of {scenes} scenes x {self.plan.views} views at "
-            f"{'+'.join(map(str, self.plan.sizes))} px"
-        )
-
-    def _described(self, source: SceneSource) -> str:
-        count = self.train_index.places(source)
-        left_out = f", {source.left_out} with fewer than {source.min_images} images left out" if source.left_out else ""
-        return f"{source.name} ({count:,} scene{'s' if count > 1 else ''}{left_out})"
-
 
 def pretrain(config: DictConfig) -> None:
     """Builds and runs pre-training, and tells what came of it."""
@@ -219,36 +185,4 @@ def pretrain(config: DictConfig) -> None:
         finished_before = run.finished
         ended = run.run()
         if ranks.main:
-            print(_already_finished(run) if finished_before else summary(run) if ended else _stopped(run))
-
-
-def _already_finished(run: Pretraining) -> str:
-    unused = [key for key in ("resume", "init_from") if run.settings[key] not in (None, "", "auto")]
-    path, folder = run.start.checkpoint, run.folder
-    own = path is not None and folder is not None and path.parent == folder / "checkpoints"
-    note = f"; {' and '.join(unused)} not used, for a run's own folder comes first" if unused and own else ""
-    return (
-        f"already finished at step {run.done} of {run.steps} ({path}{note}). To train on, raise trainer.steps (or "
-        "trainer.epochs); to train anew, choose another output_dir"
-    )
-
-
-def _stopped(run: Pretraining) -> str:
-    same = "" if run.settings["output_dir"] else f" and output_dir={run.folder}"
-    return f"stopped early; continue with the same command{same}"
-
-
-def summary(run: Pretraining) -> str:
-    """The last lines of a run that came to its end."""
-    assert run.folder is not None
-    tensorboard = run.settings["log_dir"] or run.folder / "tensorboard"
-    return "\n".join(
-        [
-            "",
-            f"  {run.gain or 'no held-out data, so no cross-view gain'}",
-            f"  run folder   {run.folder}",
-            f"  pictures     {run.folder / 'pictures'}",
-            f"  weights      muskie.from_pretrained({str(run.folder / 'model')!r})",
-            f"  TensorBoard  tensorboard --logdir {tensorboard}",
-        ]
-    )
+            print(already_finished(run) if finished_before else summary(run) if ended else stopped(run))

@@ -1,0 +1,111 @@
+"""What a pre-training run tells people: its first lines, its last ones, and a sentence for its model card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+from muskie.data.index import SceneIndex
+from muskie.data.plan import StepPlan
+from muskie.data.scene import SceneSource
+from muskie.data.sources.synthetic import SyntheticRooms
+from muskie.evaluation.cross_view_gain import Gain
+from muskie.models.masked_view import MaskedViewModel
+from muskie.training.distributed import Ranks
+from muskie.training.run_folder import Start, changes
+from muskie.training.settings import as_if_now, without_effect
+from muskie.training.trainer_config import TrainerConfig
+
+
+class Run(Protocol):
+    """What a run, `muskie.training.pretrain.Pretraining`, must say of itself."""
+
+    settings: dict[str, Any]
+    settings_text: str
+    trainer_config: TrainerConfig
+    plan: StepPlan
+    ranks: Ranks
+    model: MaskedViewModel
+    sources: list[SceneSource]
+    train_index: SceneIndex
+    start: Start
+    state: dict[str, Any] | None
+    steps: int
+    done: int
+    folder: Path | None
+    gain: Gain | None
+    unreadable: list[str]
+
+    def warmup_steps(self) -> int:
+        """Optimiser steps in which the learning rate rises."""
+
+
+def introduction(run: Run) -> Iterator[str]:
+    """The first lines: where the run starts from, what has changed since, what it is."""
+    yield f"{run.start.reason}; run folder {run.folder}"
+    if run.state and (changed := changes(as_if_now(run.state["settings"]), run.settings_text)):
+        yield f"settings changed since the checkpoint: {', '.join(changed)}"
+    if run.unreadable:
+        yield f"{len(run.unreadable)} unreadable images are left out of the measure; the first: {run.unreadable[0]}"
+    if all(isinstance(source, SyntheticRooms) for source in run.sources):
+        yield "note: trains on rendered rooms; for your own images append data=folder data.root=PATH"
+    for line in without_effect(run.settings["trainer"], run.settings["optim"]):
+        yield f"note: {line}"
+    warmup, config = run.warmup_steps(), run.trainer_config
+    if warmup >= run.steps:
+        yield f"warning: the warm-up takes {warmup} steps and the run has {run.steps}: the peak rate is not reached"
+    parameters = sum(p.numel() for p in run.model.parameters())
+    sources = ", ".join(_described(source, run.train_index.places(source)) for source in run.sources)
+    scenes = config.batch_size * config.accumulate * run.ranks.world
+    yield (
+        f"{run.settings['model']['name']}: {parameters:,} parameters on {run.ranks.world} x {run.ranks.device}; "
+        f"data: {sources}; steps {run.done} to {run.steps} of {scenes} scenes x {run.plan.views} views at "
+        f"{'+'.join(map(str, run.plan.sizes))} px"
+    )
+
+
+def _described(source: SceneSource, count: int) -> str:
+    left_out = f", {source.left_out} with fewer than {source.min_images} images left out" if source.left_out else ""
+    return f"{source.name} ({count:,} scene{'s' if count > 1 else ''}{left_out})"
+
+
+def result(run: Run) -> str:
+    """A sentence on what was trained and what came of it, in Markdown."""
+    data = ", ".join(source.name for source in run.sources)
+    gain = f" Held out: {run.gain}." if run.gain else ""
+    return f"`{run.settings['model']['name']}`, {run.steps} steps on {data}.{gain}"
+
+
+def already_finished(run: Run) -> str:
+    """The line of a run that had nothing left to train."""
+    unused = [key for key in ("resume", "init_from") if run.settings[key] not in (None, "", "auto")]
+    path, folder = run.start.checkpoint, run.folder
+    own = path is not None and folder is not None and path.parent == folder / "checkpoints"
+    note = f"; {' and '.join(unused)} not used, for a run's own folder comes first" if unused and own else ""
+    return (
+        f"already finished at step {run.done} of {run.steps} ({path}{note}). To train on, raise trainer.steps (or "
+        "trainer.epochs); to train anew, choose another output_dir"
+    )
+
+
+def stopped(run: Run) -> str:
+    """The last line of a run that a signal has ended."""
+    same = "" if run.settings["output_dir"] else f" and output_dir={run.folder}"
+    return f"stopped early; continue with the same command{same}"
+
+
+def summary(run: Run) -> str:
+    """The last lines of a run that came to its end."""
+    assert run.folder is not None
+    tensorboard = run.settings["log_dir"] or run.folder / "tensorboard"
+    return "\n".join(
+        [
+            "",
+            f"  {run.gain or 'no held-out data, so no cross-view gain'}",
+            f"  run folder   {run.folder}",
+            f"  pictures     {run.folder / 'pictures'}",
+            f"  weights      muskie.from_pretrained({str(run.folder / 'model')!r})",
+            f"  TensorBoard  tensorboard --logdir {tensorboard}",
+        ]
+    )
