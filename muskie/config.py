@@ -42,7 +42,8 @@ def required(target: Callable[..., Any]) -> list[str]:
 def defaults(target: Callable[..., Any]) -> dict[str, Any]:
     """The arguments of a class or function that have a default, and it."""
     # A subclass that is no dataclass itself has an `__init__`, and defaults, of its own.
-    own: dict[str, Field[Any]] = getattr(target, "__dict__", {}).get("__dataclass_fields__", {})
+    maker = next((c for c in getattr(target, "__mro__", ()) if "__init__" in vars(c)), None)
+    own: dict[str, Field[Any]] = vars(maker).get("__dataclass_fields__", {}) if maker else {}
     made = {name: f.default_factory() for name, f in own.items() if f.default_factory is not MISSING}
     return {p.name: made.get(p.name, p.default) for p in _parameters(target) if p.default is not p.empty}
 

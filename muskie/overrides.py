@@ -12,7 +12,6 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -20,6 +19,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from muskie.config import Schema, no_section, resolve_target, schema
 from muskie.errors import ConfigError, nearest
+from muskie.override_words import parse_override
+from muskie.paths import typed_path
 
 FLAGS_WITH_VALUE = {
     "--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd",
@@ -47,7 +48,7 @@ def read_overrides(
     flags, typed = split_flags(arguments)
     if any(flag.split("=")[0] in ("--config-path", "-cp", "--config-name", "-cn") for flag in flags):
         return [*flags, *typed]  # not the configuration that is known here
-    parsed = [_parse(word) for word in typed]
+    parsed = [parse_override(word) for word in typed]
     folders = [config_dir, *_extra_folders(flags)]
     mode = [str(o.value()) for o in parsed if o.key_or_group == "hydra.mode"]
     sweeps = "-m" in flags or "--multirun" in flags or mode[-1:] == ["MULTIRUN"]
@@ -65,6 +66,12 @@ def read_overrides(
             "output_dir='runs/${hydra:job.num}'"
             for o in parsed
             if o.key_or_group == "output_dir" and o.value() is not None and "${" not in _line(o)
+        ]
+        problems += [
+            f"{_line(o)}: every job of a sweep would continue the newest run, the one before it included; give "
+            "output_dir='runs/${hydra:job.num}' as well"
+            for o in parsed
+            if _line(o) == "resume=auto" and not any(other.key_or_group == "output_dir" for other in parsed)
         ]
     if problems:
         raise ConfigError("\n".join(problems))
@@ -90,30 +97,6 @@ def split_flags(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return flags, overrides
 
 
-def _parse(word: str) -> Override:
-    """One override. A value that Hydra's grammar has no place for is text, such as the path `~/Fotos (März)`.
-
-    Raises:
-        ConfigError: it has no key, or looks like a list, a mapping or quoted text and is none.
-    """
-    parser = OverridesParser.create()
-    key, equals, value = word.partition("=")
-    try:
-        parsed = parser.parse_override(word)
-    except HydraException as error:
-        if not equals:
-            raise ConfigError(f"{word!r} cannot be read as key=value: no = in it") from error
-        if not key.isascii() or not value or set(value) & set("[]{}'\"$"):
-            raise ConfigError(
-                f"{word!r} cannot be read as key=value ({str(error).splitlines()[0]}); lists are written [1,2], and text "
-                f"""that holds one of []{{}}'"$ is quoted twice: "data.root='/a [b]'\""""
-            ) from error
-        return _parse(f"{key}='{value}'")
-    if not parsed.key_or_group:
-        raise ConfigError(f"{word!r} cannot be read as key=value: it has no key")
-    return parsed
-
-
 def compose_config(config_dir: Path, config_name: str, overrides: Sequence[str]) -> DictConfig:
     """The configuration, unchecked.
 
@@ -133,7 +116,7 @@ def _extra_folders(flags: Sequence[str]) -> list[Path]:
     for number, flag in enumerate(flags):
         name, _, value = flag.partition("=")
         if name in ("--config-dir", "-cd"):
-            folder = Path(value or (flags[number + 1] if number + 1 < len(flags) else "")).expanduser()
+            folder = typed_path(value or (flags[number + 1] if number + 1 < len(flags) else ""), name)
             if not folder.is_dir():
                 raise ConfigError(f"{name} {str(folder)!r} is not a folder; give one with YAML files in data/, model/, ...")
             folders.append(folder)
@@ -210,18 +193,26 @@ class _Reading:
                     words += [*([] if OmegaConf.select(node, key) is not None else [f"{full}=0"]), f"~{full}"]
         return words
 
+    def _known(self) -> dict[str, Schema]:
+        """Section -> its arguments, those of the class that YAML files name included."""
+        named = {
+            str(section): schema(resolve_target({"_target_": node["_target_"]}, str(section)))
+            for section, node in self.config.items()
+            if isinstance(node, DictConfig) and "_target_" in node
+        }
+        return {**self.sections, **named, **self.targets}
+
     def _problem(self, key: str) -> str | None:
         """Why a key that no YAML file mentions is wrong, or None if a section's code knows it."""
         first, _, rest = key.partition(".")
         roots = sorted({*map(str, self.config), *self.groups, *self.sections})
         if first not in roots:
-            homes = [f"{section}.{key}" for section, known in self.sections.items() if key in known]
+            homes = [f"{section}.{key}" for section, known in self._known().items() if key in known]
             hint = f"; did you mean {' or '.join(map(repr, homes))}?" if homes else nearest(first, roots)
             return f"{key} is unknown{hint}"
         known = self.targets.get(first, self.sections.get(first))
-        node = self.config.get(first)
-        if first not in self.targets and isinstance(node, DictConfig) and first in self.sections and "_target_" in node:
-            known = schema(resolve_target({"_target_": node["_target_"]}, first))
+        if first not in self.targets and first in self.sections:
+            known = self._known()[first]
         if known is None or rest in ("", "_target_"):
             return None
         section = first

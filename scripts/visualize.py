@@ -25,6 +25,7 @@ from muskie.errors import ConfigError, errors_in_words
 from muskie.evaluation.cross_view_gain import VIEWS, GainConfig, GainSamples, gain_samples
 from muskie.models.masked_view import MaskedViewModel
 from muskie.models.variants import create_model, from_pretrained
+from muskie.training.run_folder import check_writable
 from muskie.training.settings import read_settings
 from muskie.visualization.masked_views import fill_in, hide, label_rows
 
@@ -58,6 +59,8 @@ def held_out_samples(run: Path, count: int, patch: int) -> GainSamples:
     """The first `count` samples that a run measures its cross-view gain on."""
     settings = run_settings(run)
     sources = build_sources(settings["data"])
+    if not settings["holdout"].share:
+        raise ConfigError(f"{run} held nothing out (holdout.share=0): there are no samples that it has not trained on")
     config = settings["evaluation"]
     size = config.side(settings["plan"]["sizes"])
     fewer = GainConfig(max(count, 2), size, config.window, config.ratio, config.batch, config.seed)
@@ -97,6 +100,10 @@ def draw(runs: list[Path], names: list[str] | None, untrained: bool, numbers: li
         raise ConfigError(f"the runs are named {', '.join(names)}; give each a name of its own by --names")
     if out.suffix not in (".png", ".jpg"):
         raise ConfigError(f"--out {out}: expected a name that ends in .png or .jpg")
+    try:
+        check_writable(out.parent)
+    except OSError as error:
+        raise ConfigError(f"--out {out}: {out.parent} cannot be written ({error.strerror}); give another one") from error
     measured = run_settings(runs[0])["evaluation"].samples
     if outside := [number for number in numbers if not 0 <= number < measured]:
         raise ConfigError(f"--samples {outside[0]}: expected 0 to {measured - 1}, the samples that {runs[0]} is measured on")
@@ -113,7 +120,6 @@ def draw(runs: list[Path], names: list[str] | None, untrained: bool, numbers: li
     rows = [[images for images, _ in chosen], [hide(images, mask) for images, mask in chosen]]
     rows += [[reconstruction(model, *sample) for sample in chosen] for model in models.values()]
     picture = label_rows([torch.cat(row) for row in rows], ["original", "seen", *models], group=VIEWS)
-    out.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(picture.permute(1, 2, 0).numpy()).save(out)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from muskie.config import Sections, check_section, required, resolve_target, schema
+from muskie.config import Sections, check_section, defaults, required, resolve_target, schema
 from muskie.errors import ConfigError
 from muskie.schedule import Ramp
 
@@ -111,6 +111,28 @@ def test_values_become_what_they_are_meant_to_be(hint: Any, value: Any, expected
 def test_values_of_the_wrong_type_are_named(hint: Any, value: Any, part: str) -> None:
     values, wrong = check_section("section", {"key": value}, {"key": hint})
     assert values == {} and len(wrong) == 1 and wrong[0].startswith("section.") and part in wrong[0]
+
+
+def test_defaults_are_those_of_whoever_makes_the_object() -> None:
+    @dataclass
+    class Maker:
+        items: list[int] = field(default_factory=lambda: [1, 2])
+
+    class Plain(Maker):
+        """Inherits how it is made."""
+
+    class Own(Maker):
+        def __init__(self, items: int = 3) -> None:
+            super().__init__([items])
+
+    @dataclass
+    class More(Maker):
+        other: tuple[int, ...] = field(default_factory=lambda: (4,))
+
+    assert defaults(Maker) == defaults(Plain) == {"items": [1, 2]}
+    assert defaults(Own) == {"items": 3}
+    assert defaults(More) == {"items": [1, 2], "other": (4,)}
+    assert defaults(lambda a, b=5: a) == {"b": 5}
 
 
 def test_builds_what_the_signatures_say() -> None:

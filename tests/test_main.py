@@ -57,6 +57,9 @@ MISTAKES = {
     "masks.ratios=[1.2]": "masks.ratios holds 1.2; a ratio is the hidden share of a view, a number above 0 and below 1",
     "masks.references=5": "masks.references is 5: no view is left to mask in steps of 4 views",
     "data.root=/no/where": "data.root='/no/where' does not exist",
+    "data.root=": "data.root is empty; give a folder with",
+    "data.root=~nobody_of_this_name/x": "data.root='~nobody_of_this_name/x': there is no such home folder",
+    "log_dir=~nobody_of_this_name/x": "log_dir='~nobody_of_this_name/x': there is no such home folder",
     "data.root={here}/empty": "empty' holds no image",
     "data.roots=/no/where": "data.roots is unknown; did you mean 'data.root'",
     "data=sevenscene": "data=sevenscene is unknown; did you mean 'sevenscenes'",
@@ -169,7 +172,18 @@ def test_all_settings_are_listed_with_their_documentation(
             assert f"# {line}".rstrip() in text
     assert "# muskie.data.sources.folder.ImageFolders" in text
     command("--settings", "data=folder")
-    assert "root: ???" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "root: ???" in text
+    for part in ("init: ", "Shape of a decoder", "# of weights, data and masks, >= 0\nseed: 0"):
+        assert part in text
+    for word, problem in {
+        "model.width=abc": "model.width='abc': should be a valid integer",
+        "model.patch_size=null": "model.patch_size=None: should be",
+        "trainer.steps=abc": "trainer.steps='abc': should be",
+    }.items():
+        with pytest.raises(SystemExit) as left:
+            command("--settings", "data=folder", word)
+        assert problem in str(left.value.code)
     assert not made(tmp_path)
 
 

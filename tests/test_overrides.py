@@ -73,12 +73,17 @@ def test_unknown_choices() -> None:
 
 
 def test_words_that_are_no_override() -> None:
-    for word in ("steps", "=3", "trainer.steps=[1", "é=3", "data.root='a", "trainer.steps=${"):
+    for word in ("steps", "=3", "trainer.steps=[1", "é=3", "data.root='a", "trainer.steps=${", "trainer.steps =3",
+                 "log_dir=~/a,~/b"):  # fmt: skip
         assert refused(word)[0].startswith(f"{word!r} cannot be read as key=value")
     assert refused("steps")[0].endswith("no = in it")
 
 
-@pytest.mark.parametrize("path", ["~/photos", "/a=b", "/März (1)/x", "/a b/c", "C:\\photos", "/a#b", "~", "/50%"])
+PATHS = ["~/photos", "/a=b", "/März (1)/x", "/a b/c", "C:\\photos", "/a#b", "~", "/50%", "/Anna's", '/"x"', "/it's \"x\"",
+         "/a[b]", "C:\\x (1)\\", "C:\\x (1)\\\\", "/it\\'s", "2026_11_21", "1e5", "nan", "007"]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_paths_need_no_quotes(path: str) -> None:
     config = compose_config(CONFIGS, "pretrain", read("data=folder", f"data.root={path}", f"output_dir={path}"))
     assert config.data.root == config.output_dir == path
@@ -86,6 +91,10 @@ def test_paths_need_no_quotes(path: str) -> None:
 
 def test_a_key_without_its_section() -> None:
     assert refused("steps=4") == ["steps is unknown; did you mean 'trainer.steps'?"]
+    assert refused("data=folder", "root=/x", "min_images=3") == [
+        "root is unknown; did you mean 'data.root'?",
+        "min_images is unknown; did you mean 'data.min_images'?",
+    ]
     assert refused("name=muon") == ["name is unknown; did you mean 'optim.name' or 'model.name'?"]
 
 
@@ -103,6 +112,8 @@ def test_sweeps() -> None:
     assert read(*words) == ["-m", "seed=1,2", "model=muskie_tiny,muskie_small", "++trainer.accumulate=1,2"]
     assert "all jobs of a sweep would share this folder" in refused("-m", "seed=1,2", "output_dir=runs")[0]
     assert read("-m", "output_dir='runs/${hydra:job.num}'")[1:] == ["output_dir='runs/${hydra:job.num}'"]
+    assert "every job of a sweep would continue the newest run" in refused("-m", "seed=1,2", "resume=auto")[0]
+    assert read("-m", "resume=auto", "output_dir='runs/${hydra:job.num}'")[1] == "resume=auto"
     assert read("--multirun", "output_dir=null")[1:] == ["output_dir=null"]
 
 

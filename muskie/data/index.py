@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -62,13 +63,21 @@ class SceneIndex:
         part: `"train"`, `"heldout"` or `"all"`.
         holdout: what is held out.
         min_frames: the fewest frames a place may have.
+        elsewhere: the fewest frames that other parts need, by name, so that advice about short scenes fits them too.
 
     Raises:
         ConfigError: a setting out of range.
         DataError: a scene with too few frames.
     """
 
-    def __init__(self, sources: Sequence[SceneSource], part: str, holdout: HoldOut = HoldOut(), min_frames: int = 1) -> None:
+    def __init__(
+        self,
+        sources: Sequence[SceneSource],
+        part: str,
+        holdout: HoldOut = HoldOut(),
+        min_frames: int = 1,
+        elsewhere: Mapping[str, int] | None = None,
+    ) -> None:
         if not sources:
             raise ConfigError("data names no source; give one, e.g. data=folder data.root=...")
         if part == "heldout" and not holdout.share:
@@ -76,6 +85,7 @@ class SceneIndex:
         self.sources = list(sources)
         self.part = part if holdout.share else "all"
         self.holdout, self.by = holdout.share, holdout.by
+        self.needs = {**(elsewhere or {} if holdout.share else {}), self.part: min_frames}
         # By position: a data worker that is started anew has copies of the sources.
         self._kept = [_trained_on(source, self.holdout) if self._by_scenes(source) else 0 for source in self.sources]
         for source in self.sources:
@@ -95,12 +105,12 @@ class SceneIndex:
     def _frames(self, source: SceneSource, scene: Scene) -> Sequence[str]:
         if self.part == "all" or self._by_scenes(source):
             return scene.frames
-        return self._cut(scene.frames)
+        return self._cut(self.part, scene.frames)
 
-    def _cut(self, frames: Sequence[T]) -> Sequence[T]:
-        """The frames of a scene that belong to this part, where every scene is cut."""
+    def _cut(self, part: str, frames: Sequence[T]) -> Sequence[T]:
+        """The frames of a scene that belong to a part, where every scene is cut."""
         kept = round(len(frames) * (1 - self.holdout))
-        return frames[:kept] if self.part == "train" else frames[kept:]
+        return frames[:kept] if part == "train" else frames[kept:]
 
     def _check_lengths(self, source: SceneSource, min_frames: int) -> None:
         scenes = self._scenes(source)
@@ -111,34 +121,34 @@ class SceneIndex:
             listed = ", ".join(f"{scene.name} ({len(self._frames(source, scene))})" for scene in short[:5])
             more = f" and {len(short) - 5} more" if len(short) > 5 else ""
             part = {"train": "to train on", "heldout": "held out"}.get(self.part, "in all")
-            shortest = min(len(self._frames(source, scene)) for scene in short)
             raise DataError(
-                f"source {source.name!r}: {len(short)} of {len(scenes)} scenes have fewer than {min_frames} images "
-                f"{part}: {listed}{more}. {self._ways_out(source, min_frames, shortest)}"
+                f"source {source.name!r}{_root(source)}: {len(short)} of {len(scenes)} scenes have fewer than {min_frames} "
+                f"images {part}: {listed}{more}. {self._ways_out(source, short)}"
             )
 
-    def _ways_out(self, source: SceneSource, needed: int, shortest: int) -> str:
-        """What helps where a scene has `shortest` images in this part, and `needed` are needed."""
+    def _ways_out(self, source: SceneSource, short: Sequence[Scene]) -> str:
+        """What helps where these scenes have too few images in this part."""
         by_scenes = self._by_scenes(source)
-        enough = needed if self.part == "all" or by_scenes else self._enough(needed)
+        enough = max(n if by_scenes or part == "all" else self._enough(part, n) for part, n in self.needs.items())
         key = "data.min_images" if len(self.sources) == 1 else "data.sources.NAME.min_images"
-        out = f", or leave short scenes out by {key}={enough}" if source.min_images is not None else ""
-        ways = [f"Give every scene {enough} images or more{out}"]
-        if self.part == "train" and shortest > 2:
-            ways.append(f"train on fewer at a time: plan.views={shortest} plan.views_per_scene=[{shortest}]")
+        ways = [f"Give every scene {enough} images or more"]
+        if "min_images" in inspect.signature(type(source)).parameters:
+            ways[0] += f", or leave short scenes out by {key}={enough}"
+        least = min(len(self._frames(source, scene)) for scene in short)
+        if self.part == "train" and least > 2:
+            ways.append(f"train on fewer at a time: plan.views={least} plan.views_per_scene=[{least}]")
         if self.part == "heldout":
             ways.append("hold nothing out: holdout.share=0, and no cross-view gain is measured")
-        if self.part != "all" and not by_scenes and len(source) > 1:
+        whole = min(len(source.scene(number).frames) for number in range(1 if source.uniform_length else len(source)))
+        if self.part != "all" and not by_scenes and len(source) > 1 and whole >= max(self.needs.values()):
             ways.append("hold whole scenes out: holdout.by=scenes")
         return "; or ".join(ways)
 
-    def _enough(self, needed: int) -> int:
-        """The fewest images of a scene that leave `needed` of them to this part."""
-        share = self.holdout if self.part == "heldout" else 1 - self.holdout
-        count = max(needed, int((needed - 1) / share))  # what rounding makes of it is seen below
-        while len(self._cut(range(count))) < needed:
-            count += 1
-        return count
+    def _enough(self, part: str, needed: int) -> int:
+        """The fewest images of a scene that leave `needed` of them to a part."""
+        share = self.holdout if part == "heldout" else 1 - self.holdout
+        about = max(needed, int((needed - 0.5) / share))  # rounding decides between neighbours
+        return next((n for n in range(about, about + 3) if len(self._cut(part, range(n))) >= needed), about + 3)
 
     def places(self, source: SceneSource) -> int:
         """Number of places in a source."""
@@ -153,6 +163,12 @@ class SceneIndex:
         """A source, uniformly, then one of its places, uniformly."""
         source = self.sources[int(rng.integers(len(self.sources)))]
         return self.place(source, int(rng.integers(self.places(source))))
+
+
+def _root(source: SceneSource) -> str:
+    """Where a source lies, if it says so: two of them may have one name."""
+    root = getattr(source, "root", None)
+    return f" ({root})" if root is not None else ""
 
 
 def _trained_on(source: SceneSource, heldout: float) -> int:

@@ -76,7 +76,7 @@ class SceneSource(ABC):
     """All scenes have as many frames as the first one; spares endless sources from being counted."""
 
     min_images: int | None = None
-    """Of sources that can leave out scenes of few images: the fewest that a scene may have (`data.min_images`)."""
+    """Of sources that leave out scenes of few images, by an argument of this name: the fewest that a scene may have."""
 
     left_out: int = 0
     """How many scenes `min_images` has left out."""
@@ -92,6 +92,8 @@ class SceneSource(ABC):
     @abstractmethod
     def read(self, scene: Scene, frame: str, *, at_least: int | None = None, geometry: bool = False) -> Frame:
         """Reads one frame of a scene.
+
+        The image may be of any mode and may only have been opened; an EXIF orientation that it carries is applied to it.
 
         Args:
             scene: as returned by `scene`.

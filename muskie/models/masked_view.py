@@ -38,7 +38,6 @@ class MaskedViewModel(
     nn.Module,
     PyTorchModelHubMixin,
     library_name="muskie",
-    paper_url="https://arxiv.org/abs/2511.18115",
     model_card_template=MODEL_CARD,
 ):
     """Fills in hidden patches of several views of a scene.

@@ -7,7 +7,7 @@ MODEL_CARD = """---
 # {{ title | default("A muskie model", true) }}
 
 A vision transformer with alternating frame-wise and global attention, pre-trained to fill in hidden patches of several
-views of a scene from its other views ([Muskie]({{ paper_url }})). `config.json` says its shape.
+views of a scene from its other views ([Muskie](https://arxiv.org/abs/2511.18115)). `config.json` says its shape.
 {% if result %}
 {{ result }}
 {% endif %}

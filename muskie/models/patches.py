@@ -27,7 +27,7 @@ def check_images(images: Tensor, patch_size: int) -> tuple[int, int]:
         ValueError: not [B, V, 3, H, W] or empty, neither uint8 nor float, or H or W no multiple of the patch size.
     """
     if not isinstance(images, Tensor):
-        raise TypeError(f"images are {type(images).__name__}; expected a tensor, e.g. torch.from_numpy(images)")
+        raise TypeError(f"images are {type(images).__name__}; expected a tensor, e.g. torch.as_tensor(images)")
     if images.ndim != 5 or images.shape[2] != 3 or 0 in images.shape[:2]:
         raise ValueError(f"images have shape {tuple(images.shape)}; expected [B, V, 3, H, W] (one view: V = 1)")
     if images.dtype != torch.uint8 and not images.is_floating_point():
@@ -46,7 +46,7 @@ def check_images(images: Tensor, patch_size: int) -> tuple[int, int]:
 def check_mask(mask: Tensor, images: Tensor, grid: tuple[int, int]) -> None:
     """Raises `TypeError` or `ValueError` unless `mask` is a bool tensor [B, V, h, w] for these images."""
     if not isinstance(mask, Tensor):
-        raise TypeError(f"mask is {type(mask).__name__}; expected a tensor, e.g. torch.from_numpy(mask)")
+        raise TypeError(f"mask is {type(mask).__name__}; expected a tensor, e.g. torch.as_tensor(mask)")
     expected = (*images.shape[:2], *grid)
     if mask.dtype != torch.bool or tuple(mask.shape) != expected:
         raise ValueError(f"mask is {mask.dtype} {tuple(mask.shape)}; expected torch.bool {expected}, True = hidden")

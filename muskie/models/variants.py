@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import redirect_stdout
 from dataclasses import asdict, fields
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +93,8 @@ def from_pretrained(folder_or_hub_id: str | Path, **kwargs: Any) -> MaskedViewMo
     """A model with its saved weights.
 
     Args:
-        folder_or_hub_id: a folder written by `save_pretrained`, the folder of a run that has ended, or the name of a model
-            on the Hugging Face hub.
+        folder_or_hub_id: a folder written by `save_pretrained`; the folder of a run, whose `model/` holds the weights of
+            its last end, also while it is continued; or the name of a model on the Hugging Face hub.
         kwargs: of `huggingface_hub.PyTorchModelHubMixin.from_pretrained`.
 
     Raises:
@@ -105,9 +103,8 @@ def from_pretrained(folder_or_hub_id: str | Path, **kwargs: Any) -> MaskedViewMo
     """
     folder = _model_folder(folder_or_hub_id)
     try:
-        # The hub's own default drops what does not fit without a word; and it prints where it reads from.
-        with redirect_stdout(StringIO()):
-            return MaskedViewModel.from_pretrained(str(folder), **{"strict": True, **kwargs})
+        # The hub's own default drops what does not fit without a word.
+        return MaskedViewModel.from_pretrained(str(folder), **{"strict": True, **kwargs})
     except RuntimeError as error:  # PyTorch's, which lists the keys
         raise CheckpointError(f"{folder}: {error}") from error
     except Exception as error:

@@ -164,8 +164,5 @@ def load_weights(model: nn.Module, weights: dict[str, torch.Tensor], origin: str
             for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
             if keys
         )
-        raise CheckpointError(
-            f"{origin} does not fit the model: set model= and its keys as they were, or choose another output_dir. Weights "
-            f"{report}"
-        )
+        raise CheckpointError(f"{origin} does not fit the model; set model= and its keys as they were. Weights {report}")
     model.load_state_dict(weights)

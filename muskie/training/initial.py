@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import json
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -12,6 +12,7 @@ from muskie.models.decoder import DecoderConfig
 from muskie.models.encoder import EncoderConfig
 from muskie.models.masked_view import MaskedViewModel
 from muskie.models.variants import from_pretrained, model_config
+from muskie.paths import typed_path
 from muskie.training import checkpoint
 
 
@@ -23,7 +24,7 @@ def take_weights(model: MaskedViewModel, init_from: str) -> None:
             the shapes of its weights do not tell.
     """
     origin = f"init_from={init_from}"
-    path = Path(init_from).expanduser()
+    path = typed_path(init_from, "init_from")
     if path.suffix == ".pt":
         state = checkpoint.load(path, key="init_from")
         check_same_model(model, state["settings"], origin)
@@ -55,12 +56,14 @@ def _compare(model: MaskedViewModel, encoder: EncoderConfig, decoder: DecoderCon
     ours, theirs = _settings(model.encoder.config, _decoder_config(model)), _settings(encoder, decoder)
     different = [name for name in theirs if ours.get(name) != theirs[name]]
     if different:
-        said = ", ".join(f"{name}={theirs[name]}".replace(" ", "") for name in different)
-        here = ", ".join(str(ours.get(name)) for name in different)
-        raise CheckpointError(
-            f"{origin}: its model has {said}, this run {here}; add the former to the command line, or choose another "
-            "output_dir"
-        )
+        said = ", ".join(f"{name}={_typed(theirs[name])}" for name in different)
+        here = ", ".join(_typed(ours[name]) if name in ours else "none" for name in different)
+        raise CheckpointError(f"{origin}: its model has {said}, this run {here}; add the former to the command line")
+
+
+def _typed(value: Any) -> str:
+    """A value as it is typed on the command line."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def _decoder_config(model: MaskedViewModel) -> DecoderConfig:

@@ -120,7 +120,7 @@ def check_same_optimizer(config: OptimConfig, state: dict[str, Any], origin: str
     if name != config.name:
         raise CheckpointError(
             f"{origin} was trained with optim.name={name}, this run has {config.name}; set it as it was, or start a new run "
-            "from its weights: init_from= and another output_dir"
+            "from its weights alone: init_from="
         )
 
 

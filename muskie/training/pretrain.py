@@ -11,10 +11,11 @@ from muskie.data.dataset import LoadSampler, ViewDataset
 from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.loading import SceneLoader, build_sources
 from muskie.data.plan import StepPlan
-from muskie.errors import ConfigError
+from muskie.errors import CheckpointError, ConfigError
 from muskie.evaluation.cross_view_gain import VIEWS, Gain, GainConfig, GainSamples, cross_view_gain, gain_samples
 from muskie.models.masked_view import MaskedViewModel
 from muskie.models.variants import create_model
+from muskie.paths import typed_path
 from muskie.training import checkpoint
 from muskie.training.distributed import Ranks, start
 from muskie.training.initial import check_same_model, take_weights
@@ -59,21 +60,32 @@ class Pretraining:
             raise ConfigError(f"evaluation.size={self.gain_size} is no multiple of the patch size {self.plan.patch_size}")
         self.sources = build_sources(self.settings["data"])
         holdout: HoldOut = self.settings["holdout"]
-        self.train_index = SceneIndex(self.sources, "train", holdout, self.plan.views)
-        self.heldout = SceneIndex(self.sources, "heldout", holdout, VIEWS) if holdout.share else None
+        needs = {"train": self.plan.views, "heldout": VIEWS}
+        self.train_index = SceneIndex(self.sources, "train", holdout, needs["train"], needs)
+        self.heldout = SceneIndex(self.sources, "heldout", holdout, needs["heldout"], needs) if holdout.share else None
+        self.log_dir = typed_path(self.settings["log_dir"], "log_dir") if self.settings["log_dir"] else None
         where = {key: self.settings[key] for key in ("output_dir", "resume", "init_from")}
         self.start: Start = ranks.first(lambda: choose_start(**where))
         self.state = checkpoint.load(self.start.checkpoint) if self.start.checkpoint else None
         if self.state is not None:
-            check_same_model(self.model, self.state["settings"], str(self.start.checkpoint))
-            checkpoint.load_weights(self.model, self.state["model"], str(self.start.checkpoint))
-            check_same_optimizer(self.settings["optim"], self.state["optimizer"], str(self.start.checkpoint))
+            self._take(self.state, str(self.start.checkpoint))
         elif where["init_from"]:
             take_weights(self.model, where["init_from"])
         self.done: int = self.state["step"] if self.state else 0
         self.folder = self.start.folder
         self.gain: Gain | None = None
         self.unreadable: list[str] = []
+
+    def _take(self, state: dict[str, Any], origin: str) -> None:
+        """Loads the weights of a checkpoint, if it is one of this model and optimiser."""
+        try:
+            check_same_model(self.model, state["settings"], origin)
+            checkpoint.load_weights(self.model, state["model"], origin)
+            check_same_optimizer(self.settings["optim"], state["optimizer"], origin)
+        except CheckpointError as error:
+            if self.start.in_own_folder:
+                raise CheckpointError(f"{error}. Or choose another output_dir: this one holds that run") from error
+            raise
 
     def _build_model(self, arguments: dict[str, Any]) -> MaskedViewModel:
         try:
@@ -101,10 +113,7 @@ class Pretraining:
             keep_freed_memory()
         evaluate = self._evaluation()
         folder = self.folder = self.ranks.first(self._make_folders)
-        log_dir = self.settings["log_dir"]
-        telemetry = Telemetry(
-            folder if self.ranks.main else None, self.steps, self.done, Path(log_dir).expanduser() if log_dir else None
-        )
+        telemetry = Telemetry(folder if self.ranks.main else None, self.steps, self.done, self.log_dir)
         try:
             for line in introduction(self):
                 telemetry.say(line)
@@ -128,11 +137,13 @@ class Pretraining:
     def _make_folders(self) -> Path:
         name = f"{self.settings['model']['name']}-{'+'.join(source.name for source in self.sources)}"
         folder = make_folder(self.start.folder, name)
-        if log_dir := self.settings["log_dir"]:
+        if self.log_dir:
             try:
-                check_writable(Path(log_dir).expanduser())
+                check_writable(self.log_dir)
             except OSError as error:
-                raise ConfigError(f"log_dir={log_dir!r} cannot be written ({error.strerror}); give another one") from error
+                raise ConfigError(
+                    f"log_dir={str(self.log_dir)!r} cannot be written ({error.strerror}); give another one"
+                ) from error
         (folder / "config.yaml").write_text(self.settings_text)
         return folder
 
@@ -146,7 +157,7 @@ class Pretraining:
     def _model_is_older(self) -> bool:
         """Whether a run that is at its end was killed before it had written `model/`; `config.json` comes last in it."""
         path, folder = self.start.checkpoint, self.folder
-        if path is None or folder is None or path.parent != folder / "checkpoints":
+        if path is None or folder is None or not self.start.in_own_folder:
             return False
         written = folder / "model" / "config.json"
         return not written.exists() or written.stat().st_mtime < path.stat().st_mtime

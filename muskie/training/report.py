@@ -44,8 +44,8 @@ class Run(Protocol):
 def introduction(run: Run) -> Iterator[str]:
     """The first lines: where the run starts from, what has changed since, what it is."""
     yield f"{run.start.reason}; run folder {run.folder}"
-    if run.state and (changed := changes(as_if_now(run.state["settings"]), run.settings_text)):
-        yield f"settings changed since the checkpoint: {', '.join(changed)}"
+    if changed := _changed(run):
+        yield f"settings changed since the checkpoint: {changed}"
     if run.unreadable:
         yield f"{len(run.unreadable)} unreadable images are left out of the measure; the first: {run.unreadable[0]}"
     if all(isinstance(source, SyntheticRooms) for source in run.sources):
@@ -65,6 +65,11 @@ def introduction(run: Run) -> Iterator[str]:
     )
 
 
+def _changed(run: Run) -> str:
+    """What differs between the settings of the checkpoint and those of now."""
+    return ", ".join(changes(as_if_now(run.state["settings"]), run.settings_text)) if run.state else ""
+
+
 def _described(source: SceneSource, count: int) -> str:
     left_out = f", {source.left_out} with fewer than {source.min_images} images left out" if source.left_out else ""
     return f"{source.name} ({count:,} scene{'s' if count > 1 else ''}{left_out})"
@@ -80,11 +85,13 @@ def result(run: Run) -> str:
 def already_finished(run: Run) -> str:
     """The line of a run that had nothing left to train."""
     unused = [key for key in ("resume", "init_from") if run.settings[key] not in (None, "", "auto")]
-    path, folder = run.start.checkpoint, run.folder
-    own = path is not None and folder is not None and path.parent == folder / "checkpoints"
-    note = f"; {' and '.join(unused)} not used, for a run's own folder comes first" if unused and own else ""
+    path, note = run.start.checkpoint, ""
+    if unused and run.start.in_own_folder:
+        note = f"; {' and '.join(unused)} not used, for a run's own folder comes first"
+    changed = _changed(run)
+    other = f"; its settings are not these: {changed}" if changed else ""
     return (
-        f"already finished at step {run.done} of {run.steps} ({path}{note}). To train on, raise trainer.steps (or "
+        f"already finished at step {run.done} of {run.steps} ({path}{note}{other}). To train on, raise trainer.steps (or "
         "trainer.epochs); to train anew, choose another output_dir"
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from muskie.errors import CheckpointError, ConfigError
+from muskie.paths import typed_path
 from muskie.training import checkpoint
 
 OUTPUTS = Path("outputs")
@@ -33,6 +34,13 @@ class Start:
     checkpoint: Path | None
     reason: str
 
+    @property
+    def in_own_folder(self) -> bool:
+        """Whether the checkpoint is one of the run's own folder."""
+        return (
+            self.checkpoint is not None and self.folder is not None and self.checkpoint.parent == self.folder / "checkpoints"
+        )
+
 
 def choose_start(output_dir: str | None, resume: str | None, init_from: str | None) -> Start:
     """Where a run writes and what it starts from: its own folder, then `resume`, then `init_from`, then nothing.
@@ -40,17 +48,22 @@ def choose_start(output_dir: str | None, resume: str | None, init_from: str | No
     Args:
         output_dir: the run's folder; None: a new one.
         resume: None; a checkpoint or a run's folder; or `"auto"`: the newest complete checkpoint of `output_dir`, or,
-            without `output_dir`, of the runs in `outputs/`, whose folder then is the run's. A run starts from scratch
-            where there is none, so that one command serves a job's first start and all later ones.
+            without `output_dir`, of the runs in `outputs/`, whose folder then is the run's. In an `output_dir` without
+            one the run starts from scratch, so that one command serves a job's first start and all later ones.
         init_from: a model folder, checkpoint or hub name to take weights from.
 
     Raises:
-        CheckpointError: `resume` names a path where nothing can be continued.
+        CheckpointError: `resume` names nothing that can be continued.
     """
-    folder = Path(output_dir).expanduser() if output_dir else None
-    named = None if resume in (None, "", "auto") else Path(str(resume)).expanduser()
+    folder = typed_path(output_dir, "output_dir") if output_dir else None
+    named = None if resume in (None, "", "auto") else typed_path(str(resume), "resume")
     if folder is None and resume == "auto":
         folder = _newest_run()
+        if folder is None:
+            raise CheckpointError(
+                f"resume=auto: no run with a checkpoint in {OUTPUTS.absolute()}; leave it out to begin one, or give "
+                "output_dir=, in which it begins one itself"
+            )
     own = checkpoint.newest(folder / "checkpoints") if folder else None
     if own is not None:
         cut = checkpoint.passed_over(own)
@@ -62,8 +75,7 @@ def choose_start(output_dir: str | None, resume: str | None, init_from: str | No
         return Start(folder, path, f"continues from {path} (resume=)")
     if init_from:
         return Start(folder, None, f"starts with the weights of {init_from} (init_from=)")
-    where = folder / "checkpoints" if folder else f"the runs in {OUTPUTS.absolute()}"
-    asked = f" (resume=auto: no checkpoint in {where})" if resume == "auto" else ""
+    asked = f" (resume=auto: no checkpoint in {folder})" if resume == "auto" else ""
     return Start(folder, None, f"starts from scratch{asked}")
 
 

@@ -10,33 +10,53 @@ from omegaconf import DictConfig, OmegaConf
 
 from muskie.config import resolve_target
 from muskie.data.plan import StepPlan
+from muskie.data.sources.synthetic import SyntheticRooms
+from muskie.models.decoder import DecoderConfig
 from muskie.models.encoder import EncoderConfig
-from muskie.training.settings import SECTIONS, in_full
+from muskie.models.variants import create_model
+from muskie.training.settings import SECTIONS, in_full, read_settings
+
+ROOT_HELP = {
+    "output_dir": "folder of this run; null: outputs/<model>-<data>-<time>",
+    "log_dir": "folder for TensorBoard's files; null: into the run's folder",
+    "seed": "of weights, data and masks, >= 0",
+    "resume": "auto: the newest checkpoint; or a checkpoint or run folder. A run's own folder always comes first",
+    "init_from": "folder, checkpoint or hub name of a model to take weights from",
+}
 
 
 def describe(config: DictConfig) -> str:
-    """The settings in full, as YAML, each section below the docstring of the class that it configures.
+    """The settings in full, as YAML, each section below the docstrings of what it configures.
+
+    Keys of `data` that must be given may be missing.
 
     Raises:
-        ConfigError: a class that cannot be imported, or a model that is unknown.
+        ConfigError: whatever else cannot be used.
     """
+    checked = OmegaConf.to_container(config)
+    assert isinstance(checked, dict)
+    if OmegaConf.missing_keys(config):
+        checked["data"] = {"_target_": f"{SyntheticRooms.__module__}.{SyntheticRooms.__qualname__}"}
+    read_settings(DictConfig(checked))
     parts = []
     for key, value in OmegaConf.create(in_full(config)).items():
         plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-        words = _documentation(_documented(str(key), plain)) if isinstance(plain, Mapping) else ""
+        words = _documentation(str(key), plain) if isinstance(plain, Mapping) else f"# {ROOT_HELP[str(key)]}\n"
         parts.append(words + OmegaConf.to_yaml(OmegaConf.create({key: plain})))
     return "".join(parts)
 
 
-def _documented(section: str, node: Mapping[Any, Any]) -> Callable[..., Any] | None:
-    if "_target_" in node:
-        return resolve_target(dict(node), section)
-    return {**SECTIONS.fixed, "plan": StepPlan, "model": EncoderConfig}.get(section)
-
-
-def _documentation(target: Callable[..., Any] | None) -> str:
-    """The docstring as lines of comment."""
-    if target is None:
-        return "\n"
-    lines = [f"{target.__module__}.{target.__qualname__}", *(inspect.getdoc(target) or "").splitlines()]
+def _documentation(section: str, node: Mapping[Any, Any]) -> str:
+    """The docstrings of a section as lines of comment."""
+    lines = []
+    for target in _documented(section, node):
+        lines += [f"{target.__module__}.{target.__qualname__}", *(inspect.getdoc(target) or "").splitlines()]
     return "\n" + "".join(f"# {line}".rstrip() + "\n" for line in lines)
+
+
+def _documented(section: str, node: Mapping[Any, Any]) -> list[Callable[..., Any]]:
+    if section == "model":
+        return [create_model, EncoderConfig, DecoderConfig]
+    if "sources" in node:
+        return [resolve_target(dict(part), section) for part in node["sources"].values()]
+    return [resolve_target(dict(node), section) if "_target_" in node else {**SECTIONS.fixed, "plan": StepPlan}[section]]

@@ -150,6 +150,11 @@ def test_advice_about_short_scenes_fits_the_data() -> None:
             SceneIndex([source], part, HoldOut(0.2, by), 4)
         return str(caught.value)
 
+    class Choosy(Numbered):
+        def __init__(self, lengths: list[int], min_images: int = 1) -> None:
+            super().__init__(lengths)
+            self.min_images = min_images
+
     several, single = Numbered([4, 4]), Numbered([4])
     assert "plan.views=3 plan.views_per_scene=[3]" in message(several, "train")
     assert "plan.views" not in message(several, "heldout") and "holdout.share=0" in message(several, "heldout")
@@ -160,9 +165,33 @@ def test_advice_about_short_scenes_fits_the_data() -> None:
         message(Numbered([3, 3]), "train", "scenes"),
     ):
         assert "holdout.by" not in unfit, "it is set already, or there is no second scene"
+    assert "holdout.by" not in message(Numbered([3, 20, 20]), "train"), "whole, the first scene is too short as well"
     assert "min_images" not in message(several, "heldout")
-    several.min_images = 1
-    assert "data.min_images=18" in message(several, "heldout")
+    several.min_images = 1  # of a class that has no such argument
+    assert "min_images" not in message(several, "heldout")
+    assert "data.min_images=18" in message(Choosy([4, 4]), "heldout")
+
+
+@pytest.mark.parametrize("by", ["frames", "scenes"])
+def test_advice_of_one_part_holds_for_the_other(by: str) -> None:
+    needs = {"train": 6, "heldout": 4}
+    with pytest.raises(DataError) as caught:
+        SceneIndex([Numbered([3, 3])], "train", HoldOut(0.2, by), 6, needs)
+    enough = int(re.findall(r"Give every scene (\d+) images", str(caught.value))[0])
+    for part, needed in needs.items():
+        SceneIndex([Numbered([enough] * 2)], part, HoldOut(0.2, by), needed, needs)
+
+
+def test_a_source_is_told_by_its_root() -> None:
+    source = Numbered([2], name="folder")
+    source.root = "/photos/one"  # type: ignore[attr-defined]
+    with pytest.raises(DataError, match=r"^source 'folder' \(/photos/one\): 1 of 1 scenes"):
+        SceneIndex([source], "all", min_frames=3)
+
+
+def test_tiny_shares_are_answered() -> None:
+    with pytest.raises(DataError, match="Give every scene 35"):
+        SceneIndex([Numbered([9])], "heldout", HoldOut(1e-8), 4)
 
 
 def test_sources_of_even_length_are_not_counted() -> None:

@@ -205,7 +205,7 @@ def test_what_is_missing_is_told_with_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no <room>/seq-.*for folders of plain images use data=folder"):
         SevenScenes(tmp_path)
     write_sequence(tmp_path / "chess" / "seq-01")
-    with pytest.raises(DataError, match="'office' found there; rooms: chess"):
+    with pytest.raises(DataError, match="no room 'office' found there; rooms: chess"):
         SevenScenes(tmp_path, rooms=["chess", "office"])
 
 

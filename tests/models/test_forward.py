@@ -159,7 +159,7 @@ def test_bad_masks_are_refused_in_words(mask: torch.Tensor) -> None:
 
 def test_arrays_are_refused_in_words() -> None:
     images, mask = scenes()
-    with pytest.raises(TypeError, match=r"images are ndarray; expected a tensor, e\.g\. torch\.from_numpy\(images\)"):
+    with pytest.raises(TypeError, match=r"images are ndarray; expected a tensor, e\.g\. torch\.as_tensor\(images\)"):
         tiny(depth=1).forward_features(images.numpy())  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"mask is ndarray; expected a tensor"):
         tiny(depth=1)(images, mask.numpy())

@@ -71,6 +71,11 @@ def test_mistakes(run: Path, visualize: Callable[[str], None], tmp_path: Path) -
     stopped = tmp_path / "stopped"
     stopped.mkdir()
     shutil.copy(run / "config.yaml", stopped)
+    nothing_held_out = tmp_path / "all"
+    shutil.copytree(run, nothing_held_out)
+    config = (run / "config.yaml").read_text()
+    assert "share: 0.5" in config
+    (nothing_held_out / "config.yaml").write_text(config.replace("share: 0.5", "share: 0"))
     for words, message in {
         f"{run} --names a b": "--names: 2 names for 1 runs",
         f"{run} {run}": "give each a name of its own by --names",
@@ -80,6 +85,8 @@ def test_mistakes(run: Path, visualize: Callable[[str], None], tmp_path: Path) -
         f"{tmp_path}": f"{tmp_path}: no config.yaml in it; give the folder of a run",
         f"{run}/model": f"no config.yaml in it; give {run}",
         f"{tmp_path}/gone": f"{tmp_path}/gone: there is no such folder",
+        f"{run} --out {run}/config.yaml/x.png": "config.yaml cannot be written (",
+        f"{nothing_held_out}": f"{nothing_held_out} held nothing out",
         f"{stopped}": f"{stopped}: no model in it, for the run has not ended; continue it",
     }.items():
         with pytest.raises(SystemExit) as left:

@@ -46,10 +46,12 @@ def test_order_of_precedence(finished: Path, tmp_path: Path) -> None:
 
 def test_nothing_to_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for folder, where in ((None, tmp_path / "outputs"), ("run", "run/checkpoints")):
-        start = choose_start(folder, "auto", None)
-        assert start.checkpoint is None and start.reason.endswith(f"{where})")
-        assert start.reason.startswith("starts from scratch (resume=auto: no checkpoint in ")
+    with pytest.raises(CheckpointError, match=r"resume=auto: no run with a checkpoint in .*outputs; .*or give output_dir="):
+        choose_start(None, "auto", None)
+    start = choose_start("run", "auto", None)
+    assert start.checkpoint is None and start.reason == "starts from scratch (resume=auto: no checkpoint in run)"
+    with pytest.raises(ConfigError, match=r"output_dir='~nobody_of_this_name/x': there is no such home folder"):
+        choose_start("~nobody_of_this_name/x", None, None)
     with pytest.raises(CheckpointError, match="there is no such file"):
         choose_start(str(tmp_path), "gone.pt", None)
 
@@ -94,7 +96,7 @@ def test_init_from_a_model_with_other_settings(finished: Path, tiny: list[str], 
     with pytest.raises(CheckpointError) as raised:
         pretraining(command)
     settings = ["model.rope_angles_in=float16", "model.image_mean=[0.5,0.4,0.5]"]
-    assert ", ".join(settings) + ", this run None, [0.5, 0.5, 0.5]" in str(raised.value)
+    assert ", ".join(settings) + ", this run null, [0.5,0.5,0.5]" in str(raised.value)
     assert pretraining([*command, *settings]).done == 0
 
 
@@ -136,8 +138,11 @@ def test_another_model_is_refused_before_anything_is_written(finished: Path, tin
             (("model.width=48",), "model.width=32, this run 48"),
             (decoder, "model.decoder.depth=0, this run 1"),
         ):
-            with pytest.raises(CheckpointError, match=rf"{kind}: its model has {said}.*, or choose another output_dir"):
+            message = rf"{kind}: its model has {said}; add the former to the command line"
+            with pytest.raises(CheckpointError, match=rf"{message}$"):
                 pretraining([*tiny, *settings, f"{key}={finished}", f"output_dir={tmp_path / 'new'}"])
+            with pytest.raises(CheckpointError, match=rf" of a muskie_tiny: .*{said}.*choose another output_dir"):
+                pretraining([*tiny, *settings, f"output_dir={finished}"])
     assert not (tmp_path / "new").exists()
 
 

@@ -59,6 +59,22 @@ def test_roots_are_absolute(tiny: list[str], tmp_path: Path, monkeypatch: pytest
         assert single.data.root == OmegaConf.create(in_full(OmegaConf.create(several))).data.sources.mine.root == written
 
 
+def test_roots_that_may_not_be_looked_at_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    def settings(root: str) -> str:
+        node = {"_target_": "muskie.data.sources.folder.ImageFolders", "root": root}
+        return OmegaConf.to_yaml(OmegaConf.create({"data": node, "model": {"name": "muskie_tiny"}}))
+
+    for root in ("~nobody_of_this_name/photos", "x" * 5000, "nul\0l"):
+        assert OmegaConf.create(as_if_now(settings(root))).data.root == root
+
+    def forbidden(path: Path) -> bool:
+        raise PermissionError(path)
+
+    monkeypatch.setattr(Path, "exists", forbidden)
+    written = OmegaConf.create(as_if_now(settings("/locked/photos")))
+    assert written.data.root == "/locked/photos" and "optim" in written
+
+
 def test_what_only_the_code_says_is_there(tiny: list[str], tmp_path: Path) -> None:
     written = OmegaConf.create(pretraining([*tiny, f"output_dir={tmp_path}"]).settings_text)
     assert written.optim.beta2 == OptimConfig().beta2 and written.trainer.accumulate == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 from muskie.data.images import IMAGE_SUFFIXES, open_image
 from muskie.data.scene import Frame, Scene, SceneSource
 from muskie.errors import ConfigError, DataError
+from muskie.paths import typed_path
 
 
 def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:
@@ -20,9 +21,12 @@ def existing_folder(root: str | Path, expected: str) -> Path:
     """`root` as a path.
 
     Raises:
-        DataError: it is not given, not there, or no folder; the message says what is `expected` in it.
+        ConfigError: `~name` is nobody's.
+        DataError: it is empty, not there, or no folder; the message says what is `expected` in it.
     """
-    path = Path(root).expanduser()
+    if not str(root):
+        raise DataError(f"data.root is empty; give a folder with {expected}")
+    path = typed_path(root, "data.root")
     if not path.is_dir():
         state = "is not a folder" if path.exists() else "does not exist"
         raise DataError(f"data.root={str(root)!r} {state}; give a folder with {expected}")
@@ -41,7 +45,7 @@ class ImageFolders(SceneSource):
         min_images: scenes of fewer images are left out, >= 1.
 
     Raises:
-        ConfigError: `min_images` is out of range.
+        ConfigError: `min_images` is out of range, or a `~name` nobody's.
         DataError: `root` is missing or holds no image, or no scene of enough images.
     """
 

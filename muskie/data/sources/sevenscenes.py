@@ -44,7 +44,7 @@ class SevenScenes(SceneSource):
         by_name = {room.name: room for room in sorted(found, key=lambda p: natural_key(p.name))}
         missing = [room for room in rooms or [] if room not in by_name]
         if missing or not by_name:
-            what = f"room {missing[0]!r}" if missing else "no <room>/seq-*/frame-*.color.png or .jpg"
+            what = f"no room {missing[0]!r}" if missing else "no <room>/seq-*/frame-*.color.png or .jpg"
             rooms_there = f"rooms: {', '.join(by_name)}" if by_name else "for folders of plain images use data=folder"
             raise DataError(f"data.root={str(root)!r}: {what} found there; {rooms_there}")
         self._scenes: list[Scene] = []

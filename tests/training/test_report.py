@@ -1,0 +1,56 @@
+"""What a run tells people is true."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from tiny import pretraining, train
+
+from muskie.training.report import already_finished, introduction
+
+
+def first_lines(overrides: list[str]) -> str:
+    return "\n".join(introduction(pretraining(overrides)))
+
+
+def test_rendered_rooms_are_mentioned_and_no_other_data(tiny: list[str], tmp_path: Path) -> None:
+    own = [word for word in tiny if not word.startswith(("data", "holdout"))]
+    note = "note: trains on rendered rooms; for your own images append data=folder data.root=PATH"
+    assert note in first_lines([*own, "data.scenes=4", f"output_dir={tmp_path}"])
+    assert "rendered rooms" not in first_lines([*tiny, f"output_dir={tmp_path}"])
+
+
+def test_scenes_that_are_left_out_are_counted(tiny: list[str], image_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(image_root, tmp_path / "images")
+    for number in range(3, 16):
+        (tmp_path / "images" / "scene1" / f"{number:02d}.png").unlink()
+    words = [*tiny, f"data.root={tmp_path / 'images'}", f"output_dir={tmp_path / 'out'}"]
+    assert "data: folder (3 scenes, 1 with fewer than 4 images left out);" in first_lines([*words, "data.min_images=4"])
+    assert "data: folder (4 scenes); steps 0 to 4" in first_lines([*tiny, f"output_dir={tmp_path / 'out'}"])
+
+
+def test_the_card_beside_the_weights_is_that_of_the_last_end(tiny: list[str], tmp_path: Path) -> None:
+    measured = [*tiny, "holdout.share=0.5", "evaluation.samples=2", f"output_dir={tmp_path / 'my-run'}"]
+    run = train(measured)
+    card = (tmp_path / "my-run" / "model" / "README.md").read_text()
+    assert "# my-run" in card and "`muskie_tiny`, 4 steps on folder." in card
+    assert run.gain is not None and f"Held out: {run.gain}." in card
+    again = train([*measured, "trainer.steps=6"])
+    card = (tmp_path / "my-run" / "model" / "README.md").read_text()
+    assert "6 steps" in card and "4 steps" not in card and str(again.gain) in card
+
+
+def test_a_finished_run_names_settings_that_it_was_not_trained_with(tiny: list[str], tmp_path: Path) -> None:
+    words = [*tiny, f"output_dir={tmp_path}"]
+    train(words)
+    assert "settings are not these" not in already_finished(pretraining(words))
+    said = already_finished(pretraining([*words, "seed=7", "optim.lr=0.5"]))
+    assert "its settings are not these: seed 0 -> 7, optim.lr 0.001 -> 0.5)" in said
+
+
+@pytest.mark.parametrize(("steps", "warned"), [(4, True), (40, False)])
+def test_a_warm_up_longer_than_the_run(steps: int, warned: bool, tiny: list[str], tmp_path: Path) -> None:
+    words = [*tiny, f"trainer.steps={steps}", "optim.warmup_epochs=1", "trainer.epoch_size=16", f"output_dir={tmp_path}"]
+    assert ("the peak rate is not reached" in first_lines(words)) == warned
