@@ -186,6 +186,9 @@ def resolve_target(node: Mapping[str, Any], key: str) -> Callable[..., Any]:
         raise ConfigError(f"{key} has no _target_; name a class, e.g. {key}._target_=my_package.MyClass")
     try:
         found = _import(path)
+    except AttributeError as error:
+        hint = nearest(str(error.name), dir(error.obj)).split(" Allowed")[0] if error.name else ""
+        raise ConfigError(f"{key}._target_={path!r} cannot be imported ({error}{hint})") from error
     except Exception as error:
         # Whatever the module raises while it is imported: it is the target that cannot be used.
         raise ConfigError(f"{key}._target_={path!r} cannot be imported ({error}); is its folder on PYTHONPATH?") from error

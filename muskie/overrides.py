@@ -7,6 +7,7 @@ Hydra itself takes `key=value` only for keys that a YAML file mentions. Here eve
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def read_overrides(
     # Of a sweep over choices, the first stands for all: it is the names of the keys that are looked up here.
     chosen = [f"{o.key_or_group}={_choices(o)[0]}" if o.is_sweep_override() else _line(o) for o in choices]
     search = [f"hydra.searchpath=[{','.join(f'file://{f.resolve()}' for f in folders[1:])}]"] if folders[1:] else []
-    reading = _Reading(compose_config(config_dir, config_name, [*search, *chosen]), groups, sections)
+    reading = _Reading(compose_config(config_dir, config_name, [*search, *chosen]), folders, groups, sections)
     others = [o for o in parsed if o not in choices and not _is_hydras(o)]
     reading.take_targets(others)
     spelled = [reading.spell(o) if o in others else _line(o) for o in parsed]
@@ -143,7 +144,14 @@ def _choice_problems(override: Override, folders: Sequence[Path]) -> list[str]:
     options = sorted({p.stem for folder in folders for p in (folder / group).glob("*.yaml")})
     if override.is_delete():
         return []
-    return [f"{group}={name} is unknown{nearest(name, options)}" for name in _choices(override) if name not in options]
+    unknown = [name for name in _choices(override) if name not in options]
+    paths = [name for name in unknown if group == "data" and ("/" in name or Path(name).exists())]
+    return [
+        f"{group}={name} is a path; write data=folder data.root={name}"
+        if name in paths
+        else f"{group}={name} is unknown{nearest(name, options)}"
+        for name in unknown
+    ]
 
 
 @dataclass
@@ -151,6 +159,7 @@ class _Reading:
     """What overrides are held against: the YAML files with the groups chosen, and the code's own arguments."""
 
     config: DictConfig
+    folders: Sequence[Path]
     groups: Sequence[str]
     sections: Mapping[str, Schema]
     problems: list[str] = field(default_factory=list)
@@ -169,7 +178,7 @@ class _Reading:
     def spell(self, override: Override) -> str:
         """The override as Hydra needs it: a key that the code alone knows is added."""
         key, line = override.key_or_group, _line(override)
-        if not override.is_delete() and key in self.sections and override.value() is None:
+        if key in self.sections and (override.is_delete() or override.value() is None):
             self.problems.append(no_section(line, self.sections[key]))
         value = None if override.is_delete() or override.is_sweep_override() else override.value()
         keys = [f"{key}.{name}" for name in value] if key in self.sections and isinstance(value, dict) else [key]
@@ -202,6 +211,17 @@ class _Reading:
         }
         return {**self.sections, **named, **self.targets}
 
+    def _choices_with(self, group: str, key: str) -> list[str]:
+        """Choices of a group, as they are typed, whose class has an argument of this name."""
+        found = []
+        for path in sorted(path for folder in self.folders for path in (folder / group).glob("*.yaml")):
+            node = OmegaConf.load(path)
+            target = node.get("_target_") if isinstance(node, DictConfig) else None
+            with suppress(ConfigError):  # somebody's file that nobody asked for
+                if target and key in schema(resolve_target({"_target_": target}, group)):
+                    found.append(f"{group}={path.stem}")
+        return found
+
     def _problem(self, key: str) -> str | None:
         """Why a key that no YAML file mentions is wrong, or None if a section's code knows it."""
         first, _, rest = key.partition(".")
@@ -210,15 +230,15 @@ class _Reading:
             homes = [f"{section}.{key}" for section, known in self._known().items() if key in known]
             hint = f"; did you mean {' or '.join(map(repr, homes))}?" if homes else nearest(first, roots)
             return f"{key} is unknown{hint}"
-        known = self.targets.get(first, self.sections.get(first))
-        if first not in self.targets and first in self.sections:
-            known = self._known()[first]
+        known = self._known().get(first)
         if known is None or rest in ("", "_target_"):
             return None
         section = first
         for name in rest.split("."):
             if name not in known:
-                return f"{key} is unknown{nearest(name, known, section)}"
+                others = self._choices_with(section, name)
+                hint = f"; {' and '.join(others)} would have it" if others else nearest(name, known, section)
+                return f"{key} is unknown{hint}"
             if not isinstance(known[name], Mapping):
                 break
             section, known = f"{section}.{name}", known[name]

@@ -7,11 +7,12 @@ published default for every flag that is not given. Overrides of ours may follow
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from muskie.errors import ConfigError, nearest
+from muskie.errors import ConfigError
 
 HYDRA_FLAGS = {
     "--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--resolve", "--package", "-p", "--run", "-r",
@@ -117,7 +118,7 @@ def _split(arguments: list[str], parser: argparse.ArgumentParser) -> tuple[list[
             others.append(word)
             continue
         if flag not in actions:
-            raise ConfigError(f"{flag} is unknown{nearest(flag, [*actions, *OF_MAIN])}")
+            raise ConfigError(f"{flag} is unknown{_way_out(flag, [*actions, *OF_MAIN])}")
         published.append(word)
         # A flag of one value takes the next word whatever it is, as in `--output_dir lr=1`.
         several = actions[flag].nargs == "+"
@@ -126,6 +127,13 @@ def _split(arguments: list[str], parser: argparse.ArgumentParser) -> tuple[list[
             published.append(words.pop(0))
             room -= 1
     return published, others
+
+
+def _way_out(flag: str, known: Sequence[str]) -> str:
+    """The end of an error about an unknown flag. All of them would fill the screen."""
+    close = difflib.get_close_matches(flag, known, n=2, cutoff=0.7)
+    hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else "."
+    return f"{hint} Settings have no dashes: {flag.strip('-')}=...; all flags are in muskie/published_flags.py"
 
 
 def _is_flag(word: str) -> bool:

@@ -192,7 +192,10 @@ def test_targets() -> None:
         ({}, "data has no _target_; name a class, e.g. data._target_=my_package.MyClass"),
         ({"_target_": 3}, "data has no _target_"),
         ({"_target_": "no_such_package.Thing"}, "data._target_='no_such_package.Thing' cannot be imported (No module named"),
-        ({"_target_": "muskie.schedule.Rampe"}, "cannot be imported (module 'muskie.schedule' has no attribute 'Rampe')"),
+        (
+            {"_target_": "muskie.schedule.Rampe"},
+            "cannot be imported (module 'muskie.schedule' has no attribute 'Rampe'; did you mean 'Ramp'",
+        ),
         ({"_target_": "Thing"}, "a dotted path is needed"),
         ({"_target_": "math.pi"}, "data._target_='math.pi' is no class or function"),
     ):

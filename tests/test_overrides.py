@@ -95,6 +95,10 @@ def test_a_key_without_its_section() -> None:
         "root is unknown; did you mean 'data.root'?",
         "min_images is unknown; did you mean 'data.min_images'?",
     ]
+    assert refused("data.root=/x") == ["data.root is unknown; data=folder and data=sevenscenes would have it"]
+    assert refused("data.rot=/x")[0].startswith("data.rot is unknown. Allowed in data: 'frames'")
+    assert refused("data=/my/photos") == ["data=/my/photos is a path; write data=folder data.root=/my/photos"]
+    assert refused("~optim")[0].startswith("~optim: this is a section; set its keys: ")
     assert refused("name=muon") == ["name is unknown; did you mean 'optim.name' or 'model.name'?"]
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 
 from muskie.data.scene import Scene, SceneSource
+from muskie.data.short_scenes import Division, kept_frames, ways_out
 from muskie.errors import ConfigError, DataError
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -105,12 +103,8 @@ class SceneIndex:
     def _frames(self, source: SceneSource, scene: Scene) -> Sequence[str]:
         if self.part == "all" or self._by_scenes(source):
             return scene.frames
-        return self._cut(self.part, scene.frames)
-
-    def _cut(self, part: str, frames: Sequence[T]) -> Sequence[T]:
-        """The frames of a scene that belong to a part, where every scene is cut."""
-        kept = round(len(frames) * (1 - self.holdout))
-        return frames[:kept] if part == "train" else frames[kept:]
+        kept = kept_frames(len(scene.frames), self.holdout)
+        return scene.frames[:kept] if self.part == "train" else scene.frames[kept:]
 
     def _check_lengths(self, source: SceneSource, min_frames: int) -> None:
         scenes = self._scenes(source)
@@ -123,36 +117,29 @@ class SceneIndex:
             part = {"train": "to train on", "heldout": "held out"}.get(self.part, "in all")
             raise DataError(
                 f"source {source.name!r}{_root(source)}: {len(short)} of {len(scenes)} scenes have fewer than {min_frames} "
-                f"images {part}: {listed}{more}. {self._ways_out(source, short)}"
+                f"images {part}: {listed}{more}. {self._ways_out(source)}"
             )
 
-    def _ways_out(self, source: SceneSource, short: Sequence[Scene]) -> str:
-        """What helps where these scenes have too few images in this part."""
-        by_scenes = self._by_scenes(source)
-        enough = max(n if by_scenes or part == "all" else self._enough(part, n) for part, n in self.needs.items())
+    def _ways_out(self, source: SceneSource) -> str:
+        if source.uniform_length:
+            lengths = [len(source.scene(0).frames)] * min(len(source), 2)
+        else:
+            lengths = [len(source.scene(number).frames) for number in range(len(source))]
         key = "data.min_images" if len(self.sources) == 1 else "data.sources.NAME.min_images"
-        ways = [f"Give every scene {enough} images or more"]
-        if "min_images" in inspect.signature(type(source)).parameters:
-            ways[0] += f", or leave short scenes out by {key}={enough}"
-        least = min(len(self._frames(source, scene)) for scene in short)
-        if self.part == "train" and least > 2:
-            ways.append(f"train on fewer at a time: plan.views={least} plan.views_per_scene=[{least}]")
-        if self.part == "heldout":
-            ways.append("hold nothing out: holdout.share=0, and no cross-view gain is measured")
-        whole = min(len(source.scene(number).frames) for number in range(1 if source.uniform_length else len(source)))
-        if self.part != "all" and not by_scenes and len(source) > 1 and whole >= max(self.needs.values()):
-            ways.append("hold whole scenes out: holdout.by=scenes")
-        return "; or ".join(ways)
-
-    def _enough(self, part: str, needed: int) -> int:
-        """The fewest images of a scene that leave `needed` of them to a part."""
-        share = self.holdout if part == "heldout" else 1 - self.holdout
-        about = max(needed, int((needed - 0.5) / share))  # rounding decides between neighbours
-        return next((n for n in range(about, about + 3) if len(self._cut(part, range(n))) >= needed), about + 3)
+        leaves_out = "min_images" in inspect.signature(type(source)).parameters
+        division = Division(lengths, self.needs, self.holdout, self._by_scenes(source))
+        return ways_out(division, self.part, key if leaves_out else None)
 
     def places(self, source: SceneSource) -> int:
         """Number of places in a source."""
         return len(self._scenes(source))
+
+    def images(self, source: SceneSource) -> int:
+        """Number of frames of a source, over all its places."""
+        scenes = self._scenes(source)
+        if source.uniform_length:
+            return len(scenes) * len(self._frames(source, source.scene(scenes[0])))
+        return sum(len(self._frames(source, source.scene(number))) for number in scenes)
 
     def place(self, source: SceneSource, number: int) -> Place:
         """Place `number` of a source, 0 <= number < places(source)."""

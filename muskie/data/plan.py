@@ -47,11 +47,12 @@ class StepPlan:
         views_per_scene: a step deals the views into scenes of V views, V drawn uniformly from these; divisors of `views`.
         reuse: optimiser steps that each load serves.
         window: how many frames (of every `stride`-th) the views of a scene are drawn from; a number or a ramp
-            `{start, end, over}` over the run's progress. Neighbouring frames are easy to match, distant ones hard.
+            `{start, end, over}` over the run's progress. Neighbouring frames are easy to match, distant ones hard. A
+            window of fewer frames than `views` is widened to them.
         stride: frames between neighbours of a window; a number or a ramp.
-        patch_size: sides of all images are multiples of it.
-        steps: of the whole run, for the ramps.
-        seed: of all draws.
+        patch_size: sides of all images are multiples of it; the model's.
+        steps: of the whole run, for the ramps; the trainer's.
+        seed: of all draws; the run's.
 
     Raises:
         ConfigError: an impossible setting.

@@ -110,8 +110,9 @@ class Gain:
         return {f"heldout/cross_view_{name}": getattr(self, name) for name in names}
 
     def __str__(self) -> str:
+        gain, low, high = (round(value, 3) + 0.0 for value in (self.gain, self.low, self.high))  # no -0.000
         return (
-            f"cross-view gain {self.gain:.3f} (95 % interval {self.low:.3f} to {self.high:.3f}, {self.samples} samples; "
+            f"cross-view gain {gain:.3f} (95 % interval {low:.3f} to {high:.3f}, {self.samples} samples; "
             f"E true {self.true:.4f}, unrelated {self.unrelated:.4f}, absent {self.absent:.4f}; PSNR {self.psnr:.2f} dB)"
         )
 

@@ -32,7 +32,8 @@ class MaskPolicy:
     """Draws masks for multi-view pre-training (Muskie, arXiv 2511.18115): some views stay whole, the others are masked.
 
     Args:
-        modes: mask shapes by name or import path; a step takes one of them, each as likely (`masks.modes`).
+        modes: mask shapes, `random`, `rectangle`, `ellipse`, `blob`, `random_walk` or an import path; a step takes one of
+            them, each as likely (`masks.modes`).
         ratios: hidden share of a masked view for each of the modes, in (0, 1) (`masks.ratios`).
         references: whole views a scene, a number >= 0, or "draw": uniform from a quarter to half of the views, at least
             one, for each step. A scene of one view has none (`masks.references`).

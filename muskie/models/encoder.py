@@ -29,7 +29,8 @@ class EncoderConfig:
         mlp_ratio: hidden width of the MLPs over C.
         rope_base: base of the rotary frequencies.
         rope_angles_in: `"float16"` to reproduce the rounded angles of published weights; None: exact.
-        qk_norm, rotate_values: see `muskie.models.attention.Attention`.
+        qk_norm: RMS norm of each head's queries and keys, with learned gains (`muskie.models.attention.Attention`).
+        rotate_values: values turned by their positions as well, and their sum back by the query's (there, too).
         image_mean, image_std: colour normalisation of images in [0, 1]; part of the model, saved with its weights.
     """
 

@@ -77,7 +77,8 @@ def create_model(name: str, *, init: str = "torch", seed: int = 0, **overrides: 
 
     Args:
         name: one of `list_models()`.
-        init: see `muskie.models.initialise`.
+        init: `"torch"`: PyTorch's defaults, as published; `"mimetic"`: attention starts by content and position
+            (`muskie.models.initialise`).
         seed: of the initial weights.
         overrides: fields of `EncoderConfig` (`patch_size=8`), and `decoder`, a mapping of fields of `DecoderConfig`.
 
@@ -131,6 +132,8 @@ def _model_folder(given: str | Path) -> str | Path:
     if folder.exists() or isinstance(given, Path) or folder.is_absolute():
         run = "; the run has not ended, continue it" if (folder / "checkpoints").is_dir() else ""
         raise CheckpointError(f"{folder}: no {' and no '.join(missing)}; give a folder written by save_pretrained{run}")
+    if str(given).count("/") > 1 or str(given).startswith("."):  # a name on the hub is owner/name
+        raise CheckpointError(f"{given}: there is no such folder; give one written by save_pretrained, or that of a run")
     if given in _variants:
         raise CheckpointError(f"{given} is a model without weights: muskie.create_model({given!r}) makes a new one")
     return given

@@ -195,5 +195,6 @@ def pretrain(config: DictConfig) -> None:
         run = Pretraining(config, ranks)
         finished_before = run.finished
         ended = run.run()
+        last_lines = already_finished(run) if finished_before else summary(run) if ended else stopped(run)
         if ranks.main:
-            print(already_finished(run) if finished_before else summary(run) if ended else stopped(run))
+            print(last_lines)

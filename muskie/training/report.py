@@ -10,6 +10,7 @@ from muskie.data.index import SceneIndex
 from muskie.data.plan import StepPlan
 from muskie.data.scene import SceneSource
 from muskie.data.sources.synthetic import SyntheticRooms
+from muskie.errors import ConfigError
 from muskie.evaluation.cross_view_gain import Gain
 from muskie.models.masked_view import MaskedViewModel
 from muskie.training.distributed import Ranks
@@ -44,19 +45,23 @@ class Run(Protocol):
 def introduction(run: Run) -> Iterator[str]:
     """The first lines: where the run starts from, what has changed since, what it is."""
     yield f"{run.start.reason}; run folder {run.folder}"
-    if changed := _changed(run):
-        yield f"settings changed since the checkpoint: {changed}"
+    if changed := changed_settings(run):
+        yield f"settings changed since the checkpoint: {', '.join(changed)}"
+    if any(line.startswith("data.") for line in changed):
+        yield "warning: goes on with other data than the checkpoint's; to begin anew on them, choose another output_dir"
     if run.unreadable:
-        yield f"{len(run.unreadable)} unreadable images are left out of the measure; the first: {run.unreadable[0]}"
+        what = _plural(len(run.unreadable), "unreadable image")
+        yield f"left out of the measure: {what}, the first: {run.unreadable[0]}"
     if all(isinstance(source, SyntheticRooms) for source in run.sources):
-        yield "note: trains on rendered rooms; for your own images append data=folder data.root=PATH"
+        again = "" if run.settings["output_dir"] is None else " and another output_dir"
+        yield f"note: trains on rendered rooms; for your own images append data=folder data.root=PATH{again}"
     for line in without_effect(run.settings["trainer"], run.settings["optim"]):
         yield f"note: {line}"
     warmup, config = run.warmup_steps(), run.trainer_config
     if warmup >= run.steps:
         yield f"warning: the warm-up takes {warmup} steps and the run has {run.steps}: the peak rate is not reached"
     parameters = sum(p.numel() for p in run.model.parameters())
-    sources = ", ".join(_described(source, run.train_index.places(source)) for source in run.sources)
+    sources = ", ".join(_described(source, run.train_index) for source in run.sources)
     scenes = config.batch_size * config.accumulate * run.ranks.world
     yield (
         f"{run.settings['model']['name']}: {parameters:,} parameters on {run.ranks.world} x {run.ranks.device}; "
@@ -65,14 +70,19 @@ def introduction(run: Run) -> Iterator[str]:
     )
 
 
-def _changed(run: Run) -> str:
-    """What differs between the settings of the checkpoint and those of now."""
-    return ", ".join(changes(as_if_now(run.state["settings"]), run.settings_text)) if run.state else ""
+def changed_settings(run: Run) -> list[str]:
+    """What differs between the settings of the checkpoint and those of now, such as `"trainer.steps 500 -> 1000"`."""
+    return changes(as_if_now(run.state["settings"]), run.settings_text) if run.state else []
 
 
-def _described(source: SceneSource, count: int) -> str:
+def _described(source: SceneSource, index: SceneIndex) -> str:
     left_out = f", {source.left_out} with fewer than {source.min_images} images left out" if source.left_out else ""
-    return f"{source.name} ({count:,} scene{'s' if count > 1 else ''}{left_out})"
+    scenes, images = _plural(index.places(source), "scene"), _plural(index.images(source), "image")
+    return f"{source.name} ({scenes}, {images}{left_out})"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def result(run: Run) -> str:
@@ -83,15 +93,23 @@ def result(run: Run) -> str:
 
 
 def already_finished(run: Run) -> str:
-    """The line of a run that had nothing left to train."""
+    """The line of a run that has nothing left to train.
+
+    Raises:
+        ConfigError: it was trained with other settings than those of now.
+    """
+    path, changed = run.start.checkpoint, changed_settings(run)
+    if changed:
+        raise ConfigError(
+            f"{path}: that run is finished, at step {run.done}, and its settings were others: {', '.join(changed)}. To "
+            f"train with these, choose another output_dir; to train that run on, set trainer.steps above {run.done}"
+        )
     unused = [key for key in ("resume", "init_from") if run.settings[key] not in (None, "", "auto")]
-    path, note = run.start.checkpoint, ""
+    note = ""
     if unused and run.start.in_own_folder:
         note = f"; {' and '.join(unused)} not used, for a run's own folder comes first"
-    changed = _changed(run)
-    other = f"; its settings are not these: {changed}" if changed else ""
     return (
-        f"already finished at step {run.done} of {run.steps} ({path}{note}{other}). To train on, raise trainer.steps (or "
+        f"already finished at step {run.done} of {run.steps} ({path}{note}). To train on, raise trainer.steps (or "
         "trainer.epochs); to train anew, choose another output_dir"
     )
 

@@ -76,6 +76,7 @@ class Trainer:
         self.guard = FiniteGuard(ranks, config.log_every)
         self.window = Window(ranks.device)
         self._sample: Any = None
+        self._told: set[str] = set()
 
     # State
 
@@ -197,8 +198,10 @@ class Trainer:
         self.guard.check()
         check_scale(self.scaler, self.step)
         values = self.window.read(self.ranks, self.rate(self.step - 1))
-        for message in self.window.unreadable[:3]:
+        new = [message for message in dict.fromkeys(self.window.unreadable) if message not in self._told]
+        for message in new[:3]:
             self.telemetry.say(f"skipped unreadable image: {message}")
+        self._told.update(new[:3])
         self.window.reset()
         if values:
             self.telemetry.scalars(self.step, {f"train/{k}": v for k, v in values.items()}, show=True)

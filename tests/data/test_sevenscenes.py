@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from muskie.data.images import Crop
+from muskie.data.sources.folder import ImageFolders
 from muskie.data.sources.sevenscenes import SevenScenes
 from muskie.errors import DataError
 from muskie.geometry import invert, reproject
@@ -205,8 +206,12 @@ def test_what_is_missing_is_told_with_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no <room>/seq-.*for folders of plain images use data=folder"):
         SevenScenes(tmp_path)
     write_sequence(tmp_path / "chess" / "seq-01")
-    with pytest.raises(DataError, match="no room 'office' found there; rooms: chess"):
-        SevenScenes(tmp_path, rooms=["chess", "office"])
+    with pytest.raises(DataError, match=r"no room 'ches' found there; did you mean 'chess'\? Allowed: 'chess'"):
+        SevenScenes(tmp_path, rooms=["chess", "ches"])
+    with pytest.raises(DataError, match=rf"this is a sequence: give the folder of its room, {tmp_path / 'chess'}, or"):
+        SevenScenes(tmp_path / "chess" / "seq-01")
+    with pytest.raises(DataError, match=rf"use data=sevenscenes data\.root={tmp_path / 'chess'}"):
+        ImageFolders(tmp_path)
 
 
 def test_broken_files_are_named(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -255,6 +257,7 @@ def test_all_terms_are_told() -> None:
     gain = cross_view_gain(blend(0.6), random_samples(4))
     terms = ("gain", "low", "high", "true", "unrelated", "absent", "psnr")
     assert gain.scalars() == {f"heldout/cross_view_{name}": getattr(gain, name) for name in terms}
+    assert str(replace(gain, gain=-0.0001, low=-0.0004)).startswith("cross-view gain 0.000 (95 % interval 0.000 to ")
     assert f"cross-view gain {gain.gain:.3f}" in str(gain) and "4 samples" in str(gain) and "dB" in str(gain)
 
 

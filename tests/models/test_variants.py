@@ -160,5 +160,8 @@ def test_broken_folders_and_unknown_names_are_told(tmp_path: Path) -> None:
         CheckpointError, match=r"is a model without weights: muskie\.create_model\('muskie_tiny'\) makes a new one"
     ):
         muskie.from_pretrained("muskie_tiny")
+    for path in ("runs/no/such/model", "./run", "../run"):
+        with pytest.raises(CheckpointError, match="there is no such folder"):
+            muskie.from_pretrained(path)
     with pytest.raises(CheckpointError, match="neither a folder here nor a model that the Hugging Face hub gives"):
-        muskie.from_pretrained("runs/no/such/model")
+        muskie.from_pretrained("no such/name")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tiny import pretraining, train
 
+from muskie.errors import ConfigError
 from muskie.training.report import already_finished, introduction
 
 
@@ -18,7 +19,8 @@ def first_lines(overrides: list[str]) -> str:
 def test_rendered_rooms_are_mentioned_and_no_other_data(tiny: list[str], tmp_path: Path) -> None:
     own = [word for word in tiny if not word.startswith(("data", "holdout"))]
     note = "note: trains on rendered rooms; for your own images append data=folder data.root=PATH"
-    assert note in first_lines([*own, "data.scenes=4", f"output_dir={tmp_path}"])
+    assert f"{note} and another output_dir" in first_lines([*own, "data.scenes=4", f"output_dir={tmp_path}"])
+    assert first_lines([*own, "data.scenes=4"]).splitlines()[1] == note
     assert "rendered rooms" not in first_lines([*tiny, f"output_dir={tmp_path}"])
 
 
@@ -27,8 +29,10 @@ def test_scenes_that_are_left_out_are_counted(tiny: list[str], image_root: Path,
     for number in range(3, 16):
         (tmp_path / "images" / "scene1" / f"{number:02d}.png").unlink()
     words = [*tiny, f"data.root={tmp_path / 'images'}", f"output_dir={tmp_path / 'out'}"]
-    assert "data: folder (3 scenes, 1 with fewer than 4 images left out);" in first_lines([*words, "data.min_images=4"])
-    assert "data: folder (4 scenes); steps 0 to 4" in first_lines([*tiny, f"output_dir={tmp_path / 'out'}"])
+    assert "data: folder (3 scenes, 48 images, 1 with fewer than 4 images left out);" in first_lines(
+        [*words, "data.min_images=4"]
+    )
+    assert "data: folder (4 scenes, 64 images); steps 0 to 4" in first_lines([*tiny, f"output_dir={tmp_path / 'out'}"])
 
 
 def test_the_card_beside_the_weights_is_that_of_the_last_end(tiny: list[str], tmp_path: Path) -> None:
@@ -42,12 +46,24 @@ def test_the_card_beside_the_weights_is_that_of_the_last_end(tiny: list[str], tm
     assert "6 steps" in card and "4 steps" not in card and str(again.gain) in card
 
 
-def test_a_finished_run_names_settings_that_it_was_not_trained_with(tiny: list[str], tmp_path: Path) -> None:
+def test_a_finished_run_does_not_stand_for_another(tiny: list[str], tmp_path: Path) -> None:
     words = [*tiny, f"output_dir={tmp_path}"]
     train(words)
-    assert "settings are not these" not in already_finished(pretraining(words))
-    said = already_finished(pretraining([*words, "seed=7", "optim.lr=0.5"]))
-    assert "its settings are not these: seed 0 -> 7, optim.lr 0.001 -> 0.5)" in said
+    assert already_finished(pretraining(words)).startswith("already finished at step 4 of 4")
+    for other, change in {
+        ("seed=7", "optim.lr=0.5"): "seed 0 -> 7, optim.lr 0.001 -> 0.5",
+        ("trainer.steps=3",): "trainer.steps 4 -> 3",
+    }.items():
+        with pytest.raises(ConfigError, match=rf"finished, at step 4, and its settings were others: {change}\. To train"):
+            already_finished(pretraining([*words, *other]))
+
+
+def test_going_on_with_other_data_is_a_warning(tiny: list[str], image_root: Path, tmp_path: Path) -> None:
+    train([*tiny, f"output_dir={tmp_path / 'run'}"])
+    shutil.copytree(image_root, tmp_path / "others")
+    words = [*tiny, "trainer.steps=6", f"output_dir={tmp_path / 'run'}"]
+    assert "warning: goes on with other data" not in first_lines(words)
+    assert "warning: goes on with other data" in first_lines([*words, f"data.root={tmp_path / 'others'}"])
 
 
 @pytest.mark.parametrize(("steps", "warned"), [(4, True), (40, False)])

@@ -183,10 +183,12 @@ def test_unreadable_images_are_counted_and_named(
     def broken(dataset: ViewDataset, request):  # type: ignore[no-untyped-def]
         assert get_worker_info() is None
         views = read(dataset, request)
-        views.unreadable.append(f"scene/{request.load}-{request.sample}.png: cut off")
+        views.unreadable += [f"scene/{request.load}-{request.sample}.png: cut off", "scene/always.png: cut off"]
         return views
 
     monkeypatch.setattr(ViewDataset, "__getitem__", broken)
     train([*tiny, f"output_dir={tmp_path}", "trainer.steps=2"])
-    assert [line["train/unreadable_images"] for line in lines_of(tmp_path / "metrics.jsonl")] == [2, 4]
-    assert "skipped unreadable image: scene/1-0.png: cut off" in capsys.readouterr().err
+    assert [line["train/unreadable_images"] for line in lines_of(tmp_path / "metrics.jsonl")] == [4, 8]
+    said = capsys.readouterr().err
+    assert "skipped unreadable image: scene/1-0.png: cut off" in said
+    assert said.count("skipped unreadable image: scene/always.png") == 1, "each is named once"

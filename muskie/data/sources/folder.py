@@ -11,6 +11,9 @@ from muskie.data.scene import Frame, Scene, SceneSource
 from muskie.errors import ConfigError, DataError
 from muskie.paths import typed_path
 
+_OF_SEVEN_SCENES = re.compile(r"frame-\d+\.depth(\.proj)?\.png$")
+"""Depth maps are pictures as well, to whoever does not know them."""
+
 
 def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:
     """Sorts `img2` before `img10`; `img01` and `img1` by their letters, never by chance."""
@@ -46,7 +49,7 @@ class ImageFolders(SceneSource):
 
     Raises:
         ConfigError: `min_images` is out of range, or a `~name` nobody's.
-        DataError: `root` is missing or holds no image, or no scene of enough images.
+        DataError: `root` is missing, holds no image, no scene of enough images, or frames of 7-Scenes.
     """
 
     min_images: int
@@ -67,6 +70,11 @@ class ImageFolders(SceneSource):
                 continue
             seen.add(real)
             folders[:] = sorted((f for f in folders if not f.startswith(".")), key=natural_key)
+            if any(_OF_SEVEN_SCENES.match(f) for f in files):
+                raise DataError(
+                    f"data.root={str(root)!r}: {folder} holds frames of 7-Scenes, colour and depth side by side; use "
+                    f"data=sevenscenes data.root={Path(folder).parent}"
+                )
             images = [f for f in files if Path(f).suffix.lower() in IMAGE_SUFFIXES and not f.startswith(".")]
             if images:
                 scene = Path(folder).relative_to(self.root).as_posix()

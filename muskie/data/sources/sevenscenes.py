@@ -10,7 +10,7 @@ from PIL import Image
 from muskie.data.images import IMAGE_SUFFIXES, open_image
 from muskie.data.scene import Camera, Frame, Scene, SceneSource
 from muskie.data.sources.folder import existing_folder, natural_key
-from muskie.errors import DataError
+from muskie.errors import DataError, nearest
 
 DEPTH_INTRINSICS = np.array([[585.0, 0.0, 320.0], [0.0, 585.0, 240.0], [0.0, 0.0, 1.0]])
 COLOUR_INTRINSICS = np.array([[525.0, 0.0, 320.0], [0.0, 525.0, 240.0], [0.0, 0.0, 1.0]])
@@ -45,8 +45,10 @@ class SevenScenes(SceneSource):
         missing = [room for room in rooms or [] if room not in by_name]
         if missing or not by_name:
             what = f"no room {missing[0]!r}" if missing else "no <room>/seq-*/frame-*.color.png or .jpg"
-            rooms_there = f"rooms: {', '.join(by_name)}" if by_name else "for folders of plain images use data=folder"
-            raise DataError(f"data.root={str(root)!r}: {what} found there; {rooms_there}")
+            way_out = nearest(missing[0], by_name) if by_name else "; for folders of plain images use data=folder"
+            if any(self.root.glob("frame-*.color.*")):
+                way_out = f"; this is a sequence: give the folder of its room, {self.root.parent}, or the one above"
+            raise DataError(f"data.root={str(root)!r}: {what} found there{way_out}")
         self._scenes: list[Scene] = []
         self._intrinsics: dict[str, np.ndarray | None] = {}
         for room in (by_name[name] for name in (rooms or by_name)):

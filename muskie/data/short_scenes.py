@@ -1,0 +1,99 @@
+"""What to tell somebody whose scenes have too few images: only settings with which they suffice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+
+def kept_frames(count: int, share: float) -> int:
+    """How many of a scene's `count` frames are trained on where its last `share` is held out."""
+    return round(count * (1 - share))
+
+
+@dataclass(frozen=True)
+class Division:
+    """How the scenes of one source are divided.
+
+    Attributes:
+        lengths: images of each scene.
+        needs: the fewest images of a scene that each part needs, by `"train"` and `"heldout"`, or `"all"`.
+        share: held out.
+        by_scenes: whole scenes are held out, and not the last frames of each.
+    """
+
+    lengths: Sequence[int]
+    needs: Mapping[str, int]
+    share: float
+    by_scenes: bool
+
+    @property
+    def suffices(self) -> bool:
+        """Whether every scene has enough images, whichever part it falls to."""
+        return bool(self.lengths) and all(self._suffices(count) for count in self.lengths)
+
+    def _suffices(self, count: int) -> bool:
+        train = max(self.needs.get("train", 0), self.needs.get("all", 0))
+        if not self.share:
+            return count >= train
+        heldout = self.needs.get("heldout", 0)
+        if self.by_scenes and len(self.lengths) > 1:
+            return count >= max(train, heldout)
+        kept = kept_frames(count, self.share)
+        return kept >= train and count - kept >= heldout
+
+    def with_views(self, views: int) -> Division:
+        """The same, trained on by so many views at a time."""
+        return replace(self, needs={name: views if name != "heldout" else n for name, n in self.needs.items()})
+
+    def enough(self) -> int:
+        """The fewest images a scene must have."""
+        low, high = 0, 1
+        while not self._suffices(high) and high < 2**40:
+            low, high = high, 2 * high
+        while high - low > 1:  # more images never leave fewer to a part
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._suffices(middle) else (middle, high)
+        return high
+
+
+def ways_out(division: Division, part: str, leave_out: str | None) -> str:
+    """Sentences on what helps.
+
+    Args:
+        division: one that does not suffice.
+        part: the part that was found too short, `"train"`, `"heldout"` or `"all"`.
+        leave_out: the key by which the source leaves short scenes out, if it can.
+    """
+    enough, shortest = division.enough(), min(division.lengths)
+    ways = [f"Give every scene {enough} images or more"]
+    left = replace(division, lengths=[count for count in division.lengths if count >= enough])
+    if leave_out and left.suffices:
+        ways.append(f"leave short scenes out: {leave_out}={enough}")
+    views = shortest if part == "all" else kept_frames(shortest, division.share)
+    if views > 2 and part != "heldout" and division.with_views(views).suffices:
+        ways.append(f"train on fewer at a time: {_views(views)}")
+    if part != "all":
+        ways += _other_divisions(division, shortest)
+    return "; or ".join(ways)
+
+
+def _other_divisions(division: Division, shortest: int) -> list[str]:
+    ways = []
+    if not division.by_scenes and len(division.lengths) > 1 and replace(division, by_scenes=True).suffices:
+        ways.append("hold whole scenes out: holdout.by=scenes")
+    shares = (percent / 100 for percent in range(5, 55, 5))
+    more = next((s for s in shares if s > division.share and replace(division, share=s).suffices), None)
+    if more is not None:
+        ways.append(f"hold more out: holdout.share={more:g}")
+    nothing = replace(division, share=0.0)
+    for views in ("", f" {_views(shortest)}"):
+        fitting = nothing.with_views(shortest) if views else nothing
+        if shortest > 2 and fitting.suffices:
+            ways.append(f"hold nothing out and measure no cross-view gain: holdout.share=0{views}")
+            break
+    return ways
+
+
+def _views(views: int) -> str:
+    return f"plan.views={views} plan.views_per_scene=[{views}]"
