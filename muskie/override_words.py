@@ -38,15 +38,18 @@ def parse_override(word: str) -> Override:
                 "are written [1,2]; text with a comma, or with a quote or bracket in front, is quoted twice: "
                 """"data.root='/a, b'\""""
             ) from error
-        return parser.parse_override(f"{key}={_quoted(value)}")
+        return parser.parse_override(f"{key}={quoted(value)}")
     if not parsed.key_or_group:
         raise ConfigError(f"{word!r} cannot be read as key=value: it has no key")
-    if key.split(".")[-1] in PATHS and isinstance(parsed.value(), int | float) and not isinstance(parsed.value(), bool):
-        return parser.parse_override(f"{key}={_quoted(value)}")
+    if key.split(".")[-1] in PATHS and equals:
+        if parsed.is_sweep_override() and not set(value) & set("'\"[]{}()$"):
+            return parser.parse_override(f"{key}={','.join(map(quoted, value.split(',')))}")
+        if isinstance(parsed.value(), int | float) and not isinstance(parsed.value(), bool):
+            return parser.parse_override(f"{key}={quoted(value)}")
     return parsed
 
 
-def _quoted(value: str) -> str:
+def quoted(value: str) -> str:
     """Text in quotes, as Hydra reads it: a backslash matters before a quote and at the end."""
     text = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), value)
     return f"'{text}'"

@@ -68,11 +68,12 @@ def read_overrides(
             for o in parsed
             if o.key_or_group == "output_dir" and o.value() is not None and "${" not in _line(o)
         ]
+        own_folders = any(o.key_or_group == "output_dir" and o.value() is not None for o in parsed)
         problems += [
             f"{_line(o)}: every job of a sweep would continue the newest run, the one before it included; give "
             "output_dir='runs/${hydra:job.num}' as well"
             for o in parsed
-            if _line(o) == "resume=auto" and not any(other.key_or_group == "output_dir" for other in parsed)
+            if o.key_or_group == "resume" and str(o.value()) == "auto" and not own_folders
         ]
     if problems:
         raise ConfigError("\n".join(problems))
@@ -145,7 +146,7 @@ def _choice_problems(override: Override, folders: Sequence[Path]) -> list[str]:
     if override.is_delete():
         return []
     unknown = [name for name in _choices(override) if name not in options]
-    paths = [name for name in unknown if group == "data" and ("/" in name or Path(name).exists())]
+    paths = [name for name in unknown if group == "data" and ("/" in name or name.startswith("~"))]
     return [
         f"{group}={name} is a path; write data=folder data.root={name}"
         if name in paths
@@ -204,21 +205,21 @@ class _Reading:
 
     def _known(self) -> dict[str, Schema]:
         """Section -> its arguments, those of the class that YAML files name included."""
-        named = {
-            str(section): schema(resolve_target({"_target_": node["_target_"]}, str(section)))
-            for section, node in self.config.items()
-            if isinstance(node, DictConfig) and "_target_" in node
-        }
+        named: dict[str, Schema] = {}
+        for section in map(str, self.config):
+            target = OmegaConf.select(self.config, f"{section}._target_", throw_on_resolution_failure=False)
+            if target is not None and section not in self.targets:
+                named[section] = schema(resolve_target({"_target_": target}, section))
         return {**self.sections, **named, **self.targets}
 
     def _choices_with(self, group: str, key: str) -> list[str]:
         """Choices of a group, as they are typed, whose class has an argument of this name."""
         found = []
-        for path in sorted(path for folder in self.folders for path in (folder / group).glob("*.yaml")):
-            node = OmegaConf.load(path)
-            target = node.get("_target_") if isinstance(node, DictConfig) else None
-            with suppress(ConfigError):  # somebody's file that nobody asked for
-                if target and key in schema(resolve_target({"_target_": target}, group)):
+        paths = [path for folder in self.folders for path in (folder / group).glob("*.yaml")]
+        for path in sorted(paths, key=lambda path: path.stem):
+            with suppress(Exception):  # whatever is wrong with a file that nobody asked for
+                node = OmegaConf.to_container(OmegaConf.load(path))
+                if key in schema(resolve_target(node, group)):  # type: ignore[arg-type]
                     found.append(f"{group}={path.stem}")
         return found
 

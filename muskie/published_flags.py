@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from muskie.errors import ConfigError
+from muskie.override_words import quoted
 
 HYDRA_FLAGS = {
     "--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--resolve", "--package", "-p", "--run", "-r",
@@ -133,7 +134,7 @@ def _way_out(flag: str, known: Sequence[str]) -> str:
     """The end of an error about an unknown flag. All of them would fill the screen."""
     close = difflib.get_close_matches(flag, known, n=2, cutoff=0.7)
     hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else "."
-    return f"{hint} Settings have no dashes: {flag.strip('-')}=...; all flags are in muskie/published_flags.py"
+    return f"{hint} Settings have no dashes, e.g. data=folder trainer.steps=100; all flags are in muskie/published_flags.py"
 
 
 def _is_flag(word: str) -> bool:
@@ -142,9 +143,6 @@ def _is_flag(word: str) -> bool:
 
 def _overrides(given: argparse.Namespace) -> dict[str, Any]:
     """Key -> value of ours, as Hydra reads it."""
-
-    def text(value: object) -> str:
-        return "'" + str(value).replace("'", "\\'") + "'"
 
     def listed(values: Sequence[object]) -> str:
         return "[" + ",".join(map(str, values)) + "]"
@@ -168,11 +166,11 @@ def _overrides(given: argparse.Namespace) -> dict[str, Any]:
         "trainer.epoch_size": given.epoch_size,
         "trainer.workers": given.num_workers,
         "trainer.checkpointing": str(given.enable_checkpoint).lower(),
-        "trainer.device": text(given.device),
+        "trainer.device": quoted(given.device),
         "seed": given.seed,
-        "output_dir": text(given.output_dir),
-        "log_dir": "null" if given.log_dir is None else text(given.log_dir),
+        "output_dir": quoted(given.output_dir),
+        "log_dir": "null" if given.log_dir is None else quoted(given.log_dir),
     }
     if given.resume:
-        overrides["resume"] = text(given.resume)
+        overrides["resume"] = quoted(given.resume)
     return overrides

@@ -100,13 +100,13 @@ def draw(runs: list[Path], names: list[str] | None, untrained: bool, numbers: li
         raise ConfigError(f"the runs are named {', '.join(names)}; give each a name of its own by --names")
     if out.suffix not in (".png", ".jpg"):
         raise ConfigError(f"--out {out}: expected a name that ends in .png or .jpg")
+    measured = run_settings(runs[0])["evaluation"].samples
+    if outside := [number for number in numbers if not 0 <= number < measured]:
+        raise ConfigError(f"--samples {outside[0]}: expected 0 to {measured - 1}, the samples that {runs[0]} is measured on")
     try:
         check_writable(out.parent)
     except OSError as error:
         raise ConfigError(f"--out {out}: {out.parent} cannot be written ({error.strerror}); give another one") from error
-    measured = run_settings(runs[0])["evaluation"].samples
-    if outside := [number for number in numbers if not 0 <= number < measured]:
-        raise ConfigError(f"--samples {outside[0]}: expected 0 to {measured - 1}, the samples that {runs[0]} is measured on")
     models = {name: from_pretrained(run / "model") for name, run in zip(names, runs, strict=True)}
     patches = {name: model.patch_size for name, model in models.items()}
     if len(set(patches.values())) > 1:

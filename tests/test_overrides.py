@@ -116,6 +116,9 @@ def test_sweeps() -> None:
     assert read(*words) == ["-m", "seed=1,2", "model=muskie_tiny,muskie_small", "++trainer.accumulate=1,2"]
     assert "all jobs of a sweep would share this folder" in refused("-m", "seed=1,2", "output_dir=runs")[0]
     assert read("-m", "output_dir='runs/${hydra:job.num}'")[1:] == ["output_dir='runs/${hydra:job.num}'"]
+    for auto in (["resume='auto'"], ["resume=auto", "output_dir=null"]):
+        assert "every job of a sweep would continue" in refused("-m", "seed=1,2", *auto)[0]
+    assert read("-m", "data=folder", "data.root=2026_11_21,1e5")[2] == "++data.root='2026_11_21','1e5'"
     assert "every job of a sweep would continue the newest run" in refused("-m", "seed=1,2", "resume=auto")[0]
     assert read("-m", "resume=auto", "output_dir='runs/${hydra:job.num}'")[1] == "resume=auto"
     assert read("--multirun", "output_dir=null")[1:] == ["output_dir=null"]
@@ -141,6 +144,11 @@ def test_a_folder_of_their_own_configurations(tmp_path: Path) -> None:
     for flags in (["--config-dir", str(tmp_path)], [f"--config-dir={tmp_path}"], ["-cd", str(tmp_path)]):
         assert read(*flags, "data=mine", "data.root=/other") == [*flags, "data=mine", "data.root=/other"]
     assert "did you mean 'mine'" in refused("--config-dir", str(tmp_path), "data=min")[0]
+    for broken in ("_target_: [", "_target_: ${oc.env:NO_SUCH_VARIABLE}", "_target_: no.such.Thing", "- 1"):
+        (tmp_path / "data" / "broken.yaml").write_text(broken)
+        found = refused("--config-dir", str(tmp_path), "data.root=/x")[0]
+        assert found == "data.root is unknown; data=folder and data=mine and data=sevenscenes would have it"
+    assert refused("data=")[0].startswith("data= is unknown") and refused("data=" + "x" * 300)
     assert "is not a folder" in refused("--config-dir", str(tmp_path / "gone"), "data=mine")[0]
 
 

@@ -115,7 +115,7 @@ def test_overrides_behind_the_flags_win() -> None:
     ("words", "message"),
     [
         ("--epoch 3", "--epoch is unknown; did you mean '--epochs'"),
-        ("--data folder", "--data is unknown. Settings have no dashes: data=...; all flags are in"),
+        ("--data folder", "--data is unknown. Settings have no dashes, e.g. data=folder"),
         ("--mask_modes random", "--mask_modes is unknown; did you mean '--mask_mode'"),
         ("--epochs 3 --multi-run", "--multi-run is unknown; did you mean '--multirun'"),
         ("-x", "-x is unknown"),

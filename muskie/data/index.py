@@ -108,27 +108,29 @@ class SceneIndex:
 
     def _check_lengths(self, source: SceneSource, min_frames: int) -> None:
         scenes = self._scenes(source)
-        if source.uniform_length:
-            scenes = scenes[:1]
-        short = [scene for scene in map(source.scene, scenes) if len(self._frames(source, scene)) < min_frames]
+        looked_at = scenes[:1] if source.uniform_length else scenes
+        short = [scene for scene in map(source.scene, looked_at) if len(self._frames(source, scene)) < min_frames]
         if short:
             listed = ", ".join(f"{scene.name} ({len(self._frames(source, scene))})" for scene in short[:5])
-            more = f" and {len(short) - 5} more" if len(short) > 5 else ""
+            count = len(scenes) if source.uniform_length else len(short)
+            more = f" and {count - len(short[:5])} more" if count > len(short[:5]) else ""
             part = {"train": "to train on", "heldout": "held out"}.get(self.part, "in all")
             raise DataError(
-                f"source {source.name!r}{_root(source)}: {len(short)} of {len(scenes)} scenes have fewer than {min_frames} "
+                f"source {source.name!r}{_root(source)}: {count} of {len(scenes)} scenes have fewer than {min_frames} "
                 f"images {part}: {listed}{more}. {self._ways_out(source)}"
             )
 
     def _ways_out(self, source: SceneSource) -> str:
+        leaves_out = "min_images" in inspect.signature(type(source)).parameters
+        others = [self._division(other) for other in self.sources if other is not source]
+        return ways_out(self._division(source), self.part, f"{source.key}.min_images" if leaves_out else None, others)
+
+    def _division(self, source: SceneSource) -> Division:
         if source.uniform_length:
             lengths = [len(source.scene(0).frames)] * min(len(source), 2)
         else:
             lengths = [len(source.scene(number).frames) for number in range(len(source))]
-        key = "data.min_images" if len(self.sources) == 1 else "data.sources.NAME.min_images"
-        leaves_out = "min_images" in inspect.signature(type(source)).parameters
-        division = Division(lengths, self.needs, self.holdout, self._by_scenes(source))
-        return ways_out(division, self.part, key if leaves_out else None)
+        return Division(lengths, self.needs, self.holdout, self._by_scenes(source))
 
     def places(self, source: SceneSource) -> int:
         """Number of places in a source."""

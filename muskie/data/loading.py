@@ -25,6 +25,7 @@ def build_sources(data: Mapping[str, Any]) -> list[SceneSource]:
     for key, source in sources:
         if not isinstance(source, SceneSource):
             raise ConfigError(f"{key}._target_ makes a {type(source).__name__}, which is no SceneSource")
+        source.key = key
     return [source for _, source in sources]
 
 

@@ -72,6 +72,9 @@ class SceneSource(ABC):
     name: str
     """Shown in logs, metrics and errors."""
 
+    key: str = "data"
+    """Where the configuration names it, e.g. `"data.sources.photos"`; set by whoever builds it from one."""
+
     uniform_length: bool = False
     """All scenes have as many frames as the first one; spares endless sources from being counted."""
 

@@ -1,9 +1,10 @@
-"""What to tell somebody whose scenes have too few images: only settings with which they suffice."""
+"""What to tell somebody whose scenes have too few images: only settings with which there are enough."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 
 def kept_frames(count: int, share: float) -> int:
@@ -57,41 +58,48 @@ class Division:
         return high
 
 
-def ways_out(division: Division, part: str, leave_out: str | None) -> str:
+def ways_out(division: Division, part: str, leave_out: str | None, others: Sequence[Division] = ()) -> str:
     """Sentences on what helps.
 
     Args:
         division: one that does not suffice.
         part: the part that was found too short, `"train"`, `"heldout"` or `"all"`.
         leave_out: the key by which the source leaves short scenes out, if it can.
+        others: those of the other sources, for which settings that count for all must suffice as well.
     """
+
+    def helps(change: Callable[[Division], Division]) -> bool:
+        return all(change(one).suffices for one in (division, *others))
+
     enough, shortest = division.enough(), min(division.lengths)
     ways = [f"Give every scene {enough} images or more"]
     left = replace(division, lengths=[count for count in division.lengths if count >= enough])
     if leave_out and left.suffices:
         ways.append(f"leave short scenes out: {leave_out}={enough}")
     views = shortest if part == "all" else kept_frames(shortest, division.share)
-    if views > 2 and part != "heldout" and division.with_views(views).suffices:
+    if views > 2 and part != "heldout" and helps(lambda one: one.with_views(views)):
         ways.append(f"train on fewer at a time: {_views(views)}")
     if part != "all":
-        ways += _other_divisions(division, shortest)
+        ways += _other_divisions(division, shortest, helps)
     return "; or ".join(ways)
 
 
-def _other_divisions(division: Division, shortest: int) -> list[str]:
+def _other_divisions(
+    division: Division, shortest: int, helps: Callable[[Callable[[Division], Division]], bool]
+) -> list[str]:
     ways = []
-    if not division.by_scenes and len(division.lengths) > 1 and replace(division, by_scenes=True).suffices:
+    several = not division.by_scenes and len(division.lengths) > 1
+    if several and helps(partial(replace, by_scenes=True)):
         ways.append("hold whole scenes out: holdout.by=scenes")
-    shares = (percent / 100 for percent in range(5, 55, 5))
-    more = next((s for s in shares if s > division.share and replace(division, share=s).suffices), None)
-    if more is not None:
-        ways.append(f"hold more out: holdout.share={more:g}")
-    nothing = replace(division, share=0.0)
-    for views in ("", f" {_views(shortest)}"):
-        fitting = nothing.with_views(shortest) if views else nothing
-        if shortest > 2 and fitting.suffices:
-            ways.append(f"hold nothing out and measure no cross-view gain: holdout.share=0{views}")
+    for share in (percent / 100 for percent in range(5, 55, 5) if percent / 100 > division.share):
+        if helps(partial(replace, share=share)):
+            ways.append(f"hold more out: holdout.share={share:g}")
             break
+    nothing = "hold nothing out and measure no cross-view gain: holdout.share=0"
+    if helps(partial(replace, share=0.0)):
+        ways.append(nothing)
+    elif shortest > 2 and helps(lambda one: replace(one, share=0.0).with_views(shortest)):
+        ways.append(f"{nothing} {_views(shortest)}")
     return ways
 
 

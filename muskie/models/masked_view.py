@@ -142,6 +142,18 @@ class MaskedViewModel(
             if isinstance(module, AlternatingBlock):
                 module.compile()
 
+    @classmethod
+    def _from_pretrained(  # type: ignore[no-untyped-def]
+        cls, *, model_id: str, map_location: str = "cpu", strict: bool = False, **kwargs
+    ) -> MaskedViewModel:
+        """The mixin's way to read a folder, without the line that it prints."""
+        file = Path(model_id) / "model.safetensors"
+        if not file.is_file():
+            return super()._from_pretrained(model_id=model_id, map_location=map_location, strict=strict, **kwargs)
+        of_the_hub = ("revision", "cache_dir", "force_download", "local_files_only", "token")
+        model = cls(**{key: value for key, value in kwargs.items() if key not in of_the_hub})
+        return cls._load_as_safetensor(model, str(file), map_location, strict)
+
     def _save_pretrained(self, save_directory: Path) -> None:
         """The mixin's way to write the weights, then as readable as any new file: safetensors keeps them to their owner."""
         super()._save_pretrained(save_directory)

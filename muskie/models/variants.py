@@ -11,6 +11,7 @@ from muskie.errors import CheckpointError, ConfigError, nearest
 from muskie.models.decoder import DecoderConfig
 from muskie.models.encoder import EncoderConfig
 from muskie.models.masked_view import MaskedViewModel
+from muskie.paths import typed_path
 
 _variants: dict[str, Callable[[], dict[str, Any]]] = {}
 
@@ -123,16 +124,16 @@ def _model_folder(given: str | Path) -> str | Path:
     Raises:
         CheckpointError: a folder without them, or the name of a model without weights.
     """
-    folder = Path(given)
+    folder = typed_path(given, "model")
     missing = _missing(folder)
     if not missing:
-        return given
+        return folder
     if not _missing(folder / "model"):
         return folder / "model"
     if folder.exists() or isinstance(given, Path) or folder.is_absolute():
         run = "; the run has not ended, continue it" if (folder / "checkpoints").is_dir() else ""
         raise CheckpointError(f"{folder}: no {' and no '.join(missing)}; give a folder written by save_pretrained{run}")
-    if str(given).count("/") > 1 or str(given).startswith("."):  # a name on the hub is owner/name
+    if str(given).count("/") > 1 or str(given).startswith((".", "~")):  # a name on the hub is owner/name
         raise CheckpointError(f"{given}: there is no such folder; give one written by save_pretrained, or that of a run")
     if given in _variants:
         raise CheckpointError(f"{given} is a model without weights: muskie.create_model({given!r}) makes a new one")

@@ -31,7 +31,7 @@ def take_weights(model: MaskedViewModel, init_from: str) -> None:
         checkpoint.load_weights(model, state["model"], origin)
         return
     try:
-        given = from_pretrained(str(path))
+        given = from_pretrained(init_from)
     except CheckpointError as error:
         raise CheckpointError(
             f"{origin}: {error}. Give a model folder, a run's folder, a step-*.pt, or a model's name on the Hugging Face hub"

@@ -131,6 +131,8 @@ class Pretraining:
         finally:
             telemetry.close()
         if ended:
+            if ranks.main:  # the hub's library would leave the card of fewer steps
+                (folder / "model" / "README.md").unlink(missing_ok=True)
             self._save_model()
         return ended
 
@@ -151,7 +153,6 @@ class Pretraining:
         """Writes `model/` for `from_pretrained`."""
         if self.ranks.main and self.folder is not None:
             folder = self.folder / "model"
-            (folder / "README.md").unlink(missing_ok=True)  # of fewer steps; the hub's library would leave it
             self.model.save_pretrained(folder, model_card_kwargs={"title": self.folder.name, "result": result(self)})
 
     def _model_is_older(self) -> bool:
@@ -193,8 +194,8 @@ def pretrain(config: DictConfig) -> None:
     """Builds and runs pre-training, and tells what came of it."""
     with start(read_settings(config)["trainer"].device) as ranks:
         run = Pretraining(config, ranks)
-        finished_before = run.finished
+        nothing_to_do = already_finished(run) if run.finished else None
         ended = run.run()
-        last_lines = already_finished(run) if finished_before else summary(run) if ended else stopped(run)
+        last_lines = nothing_to_do or (summary(run) if ended else stopped(run))
         if ranks.main:
             print(last_lines)

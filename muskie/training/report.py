@@ -10,7 +10,6 @@ from muskie.data.index import SceneIndex
 from muskie.data.plan import StepPlan
 from muskie.data.scene import SceneSource
 from muskie.data.sources.synthetic import SyntheticRooms
-from muskie.errors import ConfigError
 from muskie.evaluation.cross_view_gain import Gain
 from muskie.models.masked_view import MaskedViewModel
 from muskie.training.distributed import Ranks
@@ -47,13 +46,16 @@ def introduction(run: Run) -> Iterator[str]:
     yield f"{run.start.reason}; run folder {run.folder}"
     if changed := changed_settings(run):
         yield f"settings changed since the checkpoint: {', '.join(changed)}"
+    anew = "choose another output_dir" if run.start.in_own_folder else "leave resume= out"
     if any(line.startswith("data.") for line in changed):
-        yield "warning: goes on with other data than the checkpoint's; to begin anew on them, choose another output_dir"
+        yield f"warning: goes on with other data than the checkpoint's; to begin anew on them, {anew}"
+    if any(line.startswith("holdout.") for line in changed):
+        yield f"warning: holds out other data than before, some of which may have been trained on; to begin anew, {anew}"
     if run.unreadable:
         what = _plural(len(run.unreadable), "unreadable image")
         yield f"left out of the measure: {what}, the first: {run.unreadable[0]}"
     if all(isinstance(source, SyntheticRooms) for source in run.sources):
-        again = "" if run.settings["output_dir"] is None else " and another output_dir"
+        again = "" if run.settings["output_dir"] is None and run.state is None else " and another output_dir"
         yield f"note: trains on rendered rooms; for your own images append data=folder data.root=PATH{again}"
     for line in without_effect(run.settings["trainer"], run.settings["optim"]):
         yield f"note: {line}"
@@ -93,25 +95,17 @@ def result(run: Run) -> str:
 
 
 def already_finished(run: Run) -> str:
-    """The line of a run that has nothing left to train.
-
-    Raises:
-        ConfigError: it was trained with other settings than those of now.
-    """
-    path, changed = run.start.checkpoint, changed_settings(run)
-    if changed:
-        raise ConfigError(
-            f"{path}: that run is finished, at step {run.done}, and its settings were others: {', '.join(changed)}. To "
-            f"train with these, choose another output_dir; to train that run on, set trainer.steps above {run.done}"
-        )
+    """The line of a run that has nothing left to train. It is no error: jobs are submitted again by the same command."""
+    path, own = run.start.checkpoint, run.start.in_own_folder
+    state = f"already finished at step {run.done} of {run.steps}"
+    if run.done > run.steps:
+        state = f"nothing to train: {run.done} steps are done, {run.steps} are asked for"
     unused = [key for key in ("resume", "init_from") if run.settings[key] not in (None, "", "auto")]
-    note = ""
-    if unused and run.start.in_own_folder:
-        note = f"; {' and '.join(unused)} not used, for a run's own folder comes first"
-    return (
-        f"already finished at step {run.done} of {run.steps} ({path}{note}). To train on, raise trainer.steps (or "
-        "trainer.epochs); to train anew, choose another output_dir"
-    )
+    note = f"; {' and '.join(unused)} not used, for a run's own folder comes first" if unused and own else ""
+    anew = "choose another output_dir" if own else f"leave resume= out, with init_from={path} for its weights alone"
+    changed = changed_settings(run)
+    others = f"\nwarning: its settings were others, and these were not used: {', '.join(changed)}" if changed else ""
+    return f"{state} ({path}{note}). To train on, raise trainer.steps (or trainer.epochs); to train anew, {anew}{others}"
 
 
 def stopped(run: Run) -> str:

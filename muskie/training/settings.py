@@ -115,12 +115,13 @@ def as_if_now(settings: str) -> str:
 
 def _source(given: dict[str, Any], key: str) -> dict[str, Any]:
     """The node of a data source in full. A `root` that is no path here, of a source of the user's own, stays as it is."""
+    given = _with_defaults(given, key)
     root = given.get("root")
     # No home folder of that name, no right to look, no name that a file could have: it stays as it is.
     with suppress(OSError, RuntimeError, ValueError):
         if isinstance(root, str) and root and Path(root).expanduser().exists():
-            given = {**given, "root": str(Path(root).expanduser().absolute())}
-    return _with_defaults(given, key)
+            given = {**given, "root": str(Path(root).expanduser().resolve())}
+    return given
 
 
 def _with_defaults(given: dict[str, Any], key: str, known: Any = None, left_out: Sequence[str] = ()) -> dict[str, Any]:

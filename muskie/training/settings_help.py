@@ -10,7 +10,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from muskie.config import resolve_target
 from muskie.data.plan import StepPlan
-from muskie.data.sources.synthetic import SyntheticRooms
 from muskie.models.decoder import DecoderConfig
 from muskie.models.encoder import EncoderConfig
 from muskie.models.variants import create_model
@@ -20,7 +19,7 @@ ROOT_HELP = {
     "output_dir": "folder of this run; null: outputs/<model>-<data>-<time>",
     "log_dir": "folder for TensorBoard's files; null: into the run's folder",
     "seed": "of weights, data and masks, >= 0",
-    "resume": "auto: the newest checkpoint; or a checkpoint or run folder. A run's own folder always comes first",
+    "resume": "auto: the newest run of outputs/, or that of output_dir if it has begun; or a checkpoint or run folder",
     "init_from": "folder, checkpoint or hub name of a model to take weights from",
 }
 
@@ -33,11 +32,10 @@ def describe(config: DictConfig) -> str:
     Raises:
         ConfigError: whatever else cannot be used.
     """
-    checked = OmegaConf.to_container(config)
-    assert isinstance(checked, dict)
-    if OmegaConf.missing_keys(config):
-        checked["data"] = {"_target_": f"{SyntheticRooms.__module__}.{SyntheticRooms.__qualname__}"}
-    read_settings(DictConfig(checked))
+    checked = config.copy()
+    for missing in OmegaConf.missing_keys(checked):
+        OmegaConf.update(checked, missing, ".")  # a path, most likely
+    read_settings(checked)
     parts = []
     for key, value in OmegaConf.create(in_full(config)).items():
         plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value

@@ -9,7 +9,7 @@ from torch import Tensor
 GREY = 110
 GAP = 2
 LABEL = 20
-ROWS = ("original", "seen", "filled in", "confidence (white: sure; black: was seen)")
+ROWS = ("original", "seen", "filled in", "confidence")
 
 
 def hide(images: Tensor, mask: Tensor, value: int = GREY) -> Tensor:

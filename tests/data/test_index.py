@@ -189,6 +189,39 @@ def test_advice_about_short_scenes_fits_the_data() -> None:
     assert "min_images" not in str(caught.value), "the class has no such argument"
 
 
+def test_advice_for_all_sources_suffices_for_all() -> None:
+    def ways(*lengths: list[int]) -> str:
+        needs = {"train": 8, "heldout": 4}
+        sources: list[SceneSource] = [Choosy(part) for part in lengths]
+        for number, source in enumerate(sources):
+            source.key = f"data.sources.part{number}"
+        with pytest.raises(DataError) as caught:
+            SceneIndex(sources, "heldout", HoldOut(0.2), 4, needs)
+        return str(caught.value)
+
+    assert "holdout.share=0.3" in ways([12]) and "holdout.share=0.3" in ways([12], [13])
+    assert "holdout.share=0.3" not in ways([12], [10]), "of ten, eight are needed for training"
+    assert "data.sources.part0.min_images=18" in ways([12, 30], [30])
+    assert "data.sources.part1.min_images=18" in ways([30], [12, 30])
+
+
+def test_counting() -> None:
+    source = Numbered([10, 20, 30])
+    for part, expected in (("train", 8 + 16 + 24), ("heldout", 2 + 4 + 6)):
+        assert SceneIndex([source], part, HoldOut(0.2)).images(source) == expected
+    even = Numbered([10] * 7)
+    even.uniform_length = True
+    for by, part, expected in (
+        ("frames", "train", 56),
+        ("frames", "heldout", 14),
+        ("scenes", "train", 60),
+        ("scenes", "all", 70),
+    ):
+        assert SceneIndex([even], part, HoldOut(0.2 if part != "all" else 0.0, by)).images(even) == expected
+    with pytest.raises(DataError, match=r"7 of 7 scenes have fewer than 3 images held out: scene0 \(2\) and 6 more\. "):
+        SceneIndex([even], "heldout", HoldOut(0.2), 3)
+
+
 def test_a_source_is_told_by_its_root() -> None:
     source = Numbered([2], name="folder")
     source.root = "/photos/one"  # type: ignore[attr-defined]

@@ -149,3 +149,9 @@ def test_an_unreadable_scene_is_an_error_in_words_from_any_worker(workers: int) 
     with pytest.raises(DataError, match=r"numbered/scene0: only 3 of its 6 images can be read, 4 are needed"):
         load_all(source, workers)
     assert all(len(views.unreadable) <= 9 for views in load_all(source, workers, views=2))
+
+
+def test_sources_know_where_the_configuration_names_them(tmp_path: Path) -> None:
+    rooms = {"_target_": ROOMS, "scenes": 2}
+    assert build_sources(rooms)[0].key == "data"
+    assert [s.key for s in build_sources({"sources": {"a": rooms, "b": rooms}})] == ["data.sources.a", "data.sources.b"]

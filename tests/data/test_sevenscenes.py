@@ -208,10 +208,19 @@ def test_what_is_missing_is_told_with_what_is_there(tmp_path: Path) -> None:
     write_sequence(tmp_path / "chess" / "seq-01")
     with pytest.raises(DataError, match=r"no room 'ches' found there; did you mean 'chess'\? Allowed: 'chess'"):
         SevenScenes(tmp_path, rooms=["chess", "ches"])
-    with pytest.raises(DataError, match=rf"this is a sequence: give the folder of its room, {tmp_path / 'chess'}, or"):
+    with pytest.raises(DataError, match=rf"this is a sequence: give the folder of its room, '{tmp_path / 'chess'}', or"):
         SevenScenes(tmp_path / "chess" / "seq-01")
-    with pytest.raises(DataError, match=rf"use data=sevenscenes data\.root={tmp_path / 'chess'}"):
-        ImageFolders(tmp_path)
+    (tmp_path / "chess" / "seq-01").rename(tmp_path / "chess" / "apartment")
+    with pytest.raises(DataError, match="for folders of plain images use data=folder"):
+        SevenScenes(tmp_path / "chess" / "apartment")
+
+
+def test_as_a_plain_folder_it_has_no_depth_maps(tmp_path: Path) -> None:
+    write_sequence(tmp_path / "chess" / "seq-01")
+    (tmp_path / "chess" / "seq-01" / "alone.depth.png").write_bytes(b"no depth map of any picture here")
+    source, plain = SevenScenes(tmp_path), ImageFolders(tmp_path)
+    assert plain.scene(0).name == source.scene(0).name
+    assert sorted(plain.scene(0).frames) == sorted([*source.scene(0).frames, "alone.depth.png"])
 
 
 def test_broken_files_are_named(tmp_path: Path) -> None:

@@ -122,15 +122,18 @@ def test_incomplete_folders_are_refused(tmp_path: Path) -> None:
         muskie.from_pretrained(str(tmp_path / "none"))
 
 
-def test_the_folder_of_a_run(tmp_path: Path) -> None:
+def test_the_folder_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(CheckpointError, match="the run has not ended"):
         muskie.from_pretrained(tmp_path)
     model = muskie.create_model("muskie_tiny", depth=1, width=24, heads=2)
     model.save_pretrained(tmp_path / "model")
-    for given in (tmp_path, str(tmp_path), tmp_path / "model"):
+    for given in (tmp_path, str(tmp_path), tmp_path / "model", f"~/{tmp_path.name}", f"~/{tmp_path.name}/model"):
         loaded = muskie.from_pretrained(given)
+        assert not loaded.training
         assert all(torch.equal(tensor, loaded.state_dict()[key]) for key, tensor in model.state_dict().items())
+    assert capsys.readouterr().out == ""
 
 
 def test_the_model_card_shows_how_to_load_it(tmp_path: Path) -> None:
@@ -144,7 +147,9 @@ def test_the_model_card_shows_how_to_load_it(tmp_path: Path) -> None:
         assert "More Information Needed" not in card and "license" not in card, "weights are their makers'"
 
 
-def test_broken_folders_and_unknown_names_are_told(tmp_path: Path) -> None:
+def test_broken_folders_and_unknown_names_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     muskie.create_model("muskie_tiny", depth=1, width=24, heads=2).save_pretrained(tmp_path)
     config, weights = tmp_path / "config.json", tmp_path / "model.safetensors"
     sound = config.read_text()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 from tiny import pretraining, train
 
-from muskie.errors import ConfigError
 from muskie.training.report import already_finished, introduction
 
 
@@ -46,16 +46,35 @@ def test_the_card_beside_the_weights_is_that_of_the_last_end(tiny: list[str], tm
     assert "6 steps" in card and "4 steps" not in card and str(again.gain) in card
 
 
-def test_a_finished_run_does_not_stand_for_another(tiny: list[str], tmp_path: Path) -> None:
-    words = [*tiny, f"output_dir={tmp_path}"]
+def test_a_finished_run_does_not_silently_stand_for_another(tiny: list[str], tmp_path: Path) -> None:
+    words = [*tiny, f"output_dir={tmp_path / 'one'}"]
     train(words)
-    assert already_finished(pretraining(words)).startswith("already finished at step 4 of 4")
-    for other, change in {
-        ("seed=7", "optim.lr=0.5"): "seed 0 -> 7, optim.lr 0.001 -> 0.5",
-        ("trainer.steps=3",): "trainer.steps 4 -> 3",
-    }.items():
-        with pytest.raises(ConfigError, match=rf"finished, at step 4, and its settings were others: {change}\. To train"):
-            already_finished(pretraining([*words, *other]))
+    same = already_finished(pretraining(words))
+    assert same.startswith("already finished at step 4 of 4") and same.endswith("choose another output_dir")
+    other = already_finished(pretraining([*words, "seed=7", "optim.lr=0.5"]))
+    assert "warning: its settings were others, and these were not used: seed 0 -> 7, optim.lr 0.001 -> 0.5" in other
+    fewer = already_finished(pretraining([*words, "trainer.steps=3"]))
+    assert fewer.startswith("nothing to train: 4 steps are done, 3 are asked for (")
+    elsewhere = already_finished(pretraining([*tiny, f"output_dir={tmp_path / 'two'}", f"resume={tmp_path / 'one'}"]))
+    assert "choose another output_dir" not in elsewhere and "leave resume= out, with init_from=" in elsewhere
+
+
+def test_a_finished_run_is_told_before_anything_is_written(tiny: list[str], tmp_path: Path) -> None:
+    words = [*tiny, "holdout.share=0.5", "evaluation.samples=2", f"output_dir={tmp_path}"]
+    train(words)
+    card = tmp_path / "model" / "README.md"
+    before = card.read_text()
+    for file in (tmp_path / "model").iterdir():
+        os.utime(file, (1, 1))  # older than the checkpoint, as after a copy
+    assert pretraining(words).run()
+    assert card.read_text() == before and "Held out" in before
+
+
+def test_going_on_with_another_hold_out_is_a_warning(tiny: list[str], tmp_path: Path) -> None:
+    words = [*tiny, "evaluation.samples=2", f"output_dir={tmp_path}"]
+    train([*words, "holdout.share=0.25"])
+    assert "warning: holds out other data" in first_lines([*words, "trainer.steps=6", "holdout.share=0.5"])
+    assert "warning" not in first_lines([*words, "trainer.steps=6", "holdout.share=0.25"])
 
 
 def test_going_on_with_other_data_is_a_warning(tiny: list[str], image_root: Path, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ from muskie.data.scene import Frame, Scene, SceneSource
 from muskie.errors import ConfigError, DataError
 from muskie.paths import typed_path
 
-_OF_SEVEN_SCENES = re.compile(r"frame-\d+\.depth(\.proj)?\.png$")
-"""Depth maps are pictures as well, to whoever does not know them."""
+_DEPTH = re.compile(r"(.*)\.depth(\.proj)?\.png", re.IGNORECASE)
+"""Depth maps, as 7-Scenes and its like keep them beside the `.color.` image of the same name."""
 
 
 def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:
@@ -40,7 +40,8 @@ class ImageFolders(SceneSource):
     """Scenes are folders of images, in the natural order of the file names.
 
     Every folder below `root` that directly holds images is a scene, named by its path below `root`; images directly in
-    `root` are the scene `"."`. Hidden files and folders are left out; links are followed, to each folder once.
+    `root` are the scene `"."`. Hidden files and folders are left out, and depth maps (`a.depth.png` beside `a.color.jpg`);
+    links are followed, to each folder once.
 
     Args:
         root: the folder.
@@ -49,7 +50,7 @@ class ImageFolders(SceneSource):
 
     Raises:
         ConfigError: `min_images` is out of range, or a `~name` nobody's.
-        DataError: `root` is missing, holds no image, no scene of enough images, or frames of 7-Scenes.
+        DataError: `root` is missing, holds no image, or no scene of enough images.
     """
 
     min_images: int
@@ -70,12 +71,9 @@ class ImageFolders(SceneSource):
                 continue
             seen.add(real)
             folders[:] = sorted((f for f in folders if not f.startswith(".")), key=natural_key)
-            if any(_OF_SEVEN_SCENES.match(f) for f in files):
-                raise DataError(
-                    f"data.root={str(root)!r}: {folder} holds frames of 7-Scenes, colour and depth side by side; use "
-                    f"data=sevenscenes data.root={Path(folder).parent}"
-                )
             images = [f for f in files if Path(f).suffix.lower() in IMAGE_SUFFIXES and not f.startswith(".")]
+            coloured = {f.rsplit(".color.", 1)[0] for f in images if ".color." in f}
+            images = [f for f in images if not ((depth := _DEPTH.fullmatch(f)) and depth[1] in coloured)]
             if images:
                 scene = Path(folder).relative_to(self.root).as_posix()
                 self._scenes.append(Scene(scene, sorted(images, key=natural_key)))

@@ -46,8 +46,8 @@ class SevenScenes(SceneSource):
         if missing or not by_name:
             what = f"no room {missing[0]!r}" if missing else "no <room>/seq-*/frame-*.color.png or .jpg"
             way_out = nearest(missing[0], by_name) if by_name else "; for folders of plain images use data=folder"
-            if any(self.root.glob("frame-*.color.*")):
-                way_out = f"; this is a sequence: give the folder of its room, {self.root.parent}, or the one above"
+            if self.root.match("seq-*") and any(self.root.glob("frame-*.color.*")):
+                way_out = f"; this is a sequence: give the folder of its room, {str(self.root.parent)!r}, or the one above"
             raise DataError(f"data.root={str(root)!r}: {what} found there{way_out}")
         self._scenes: list[Scene] = []
         self._intrinsics: dict[str, np.ndarray | None] = {}
