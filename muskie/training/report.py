@@ -91,7 +91,8 @@ def result(run: Run) -> str:
     """A sentence on what was trained and what came of it, in Markdown."""
     data = ", ".join(source.name for source in run.sources)
     gain = f" Held out: {run.gain}." if run.gain else ""
-    return f"`{run.settings['model']['name']}`, {run.steps} steps on {data}.{gain}"
+    steps = max(run.steps, run.done)  # a run that was stopped later than it is asked for now
+    return f"`{run.settings['model']['name']}`, {steps} steps on {data}.{gain}"
 
 
 def already_finished(run: Run) -> str:

@@ -68,6 +68,9 @@ def test_a_finished_run_is_told_before_anything_is_written(tiny: list[str], tmp_
         os.utime(file, (1, 1))  # older than the checkpoint, as after a copy
     assert pretraining(words).run()
     assert card.read_text() == before and "Held out" in before
+    shutil.rmtree(tmp_path / "model")
+    assert pretraining([*words, "trainer.steps=2"]).run()
+    assert "`muskie_tiny`, 4 steps on folder." in card.read_text(), "what was trained, and not what is asked for"
 
 
 def test_going_on_with_another_hold_out_is_a_warning(tiny: list[str], tmp_path: Path) -> None:
