@@ -42,11 +42,21 @@ def parse_override(word: str) -> Override:
     if not parsed.key_or_group:
         raise ConfigError(f"{word!r} cannot be read as key=value: it has no key")
     if key.split(".")[-1] in PATHS and equals:
-        if parsed.is_sweep_override() and not set(value) & set("'\"[]{}()$"):
-            return parser.parse_override(f"{key}={','.join(map(quoted, value.split(',')))}")
-        if isinstance(parsed.value(), int | float) and not isinstance(parsed.value(), bool):
+        if parsed.is_sweep_override() and not set(value) & set("'\"[]{}()$\\"):
+            parts = [quoted(part.strip()) if _is_number(part) else part for part in value.split(",")]
+            return parser.parse_override(f"{key}={','.join(parts)}")
+        if _is_number(value):
             return parser.parse_override(f"{key}={quoted(value)}")
     return parsed
+
+
+def _is_number(value: str) -> bool:
+    """Whether Hydra reads a value, such as `2026_11_21`, as a number."""
+    try:
+        read = OverridesParser.create().parse_override(f"key={value}").value()
+    except HydraException:
+        return False
+    return isinstance(read, int | float) and not isinstance(read, bool)
 
 
 def quoted(value: str) -> str:

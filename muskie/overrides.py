@@ -73,7 +73,7 @@ def read_overrides(
             f"{_line(o)}: every job of a sweep would continue the newest run, the one before it included; give "
             "output_dir='runs/${hydra:job.num}' as well"
             for o in parsed
-            if o.key_or_group == "resume" and str(o.value()) == "auto" and not own_folders
+            if o.key_or_group == "resume" and {"auto", "'auto'"} & set(_choices(o)) and not own_folders
         ]
     if problems:
         raise ConfigError("\n".join(problems))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -174,6 +175,13 @@ def test_all_settings_are_listed_with_their_documentation(
     command("--settings", "data=folder")
     text = capsys.readouterr().out
     assert "root: ???" in text
+    (tmp_path / "conf" / "data").mkdir(parents=True)
+    (tmp_path / "conf" / "data" / "ramp.yaml").write_text("_target_: muskie.schedule.Ramp\nstart: ???\nend: 3\n")
+    command("--settings", "--config-dir", "conf", "data=ramp")
+    assert "start: ???" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match=r"data\.end='x': should be"):
+        command("--settings", "--config-dir", "conf", "data=ramp", "data.end=x")
+    shutil.rmtree(tmp_path / "conf")
     for part in ("init: ", "Shape of a decoder", "# of weights, data and masks, >= 0\nseed: 0"):
         assert part in text
     for word, problem in {

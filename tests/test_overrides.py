@@ -116,7 +116,9 @@ def test_sweeps() -> None:
     assert read(*words) == ["-m", "seed=1,2", "model=muskie_tiny,muskie_small", "++trainer.accumulate=1,2"]
     assert "all jobs of a sweep would share this folder" in refused("-m", "seed=1,2", "output_dir=runs")[0]
     assert read("-m", "output_dir='runs/${hydra:job.num}'")[1:] == ["output_dir='runs/${hydra:job.num}'"]
-    for auto in (["resume='auto'"], ["resume=auto", "output_dir=null"]):
+    assert read("-m", "data=folder", "data.root=/a\\,b,/c")[2] == "++data.root=/a\\,b,/c"
+    assert read("-m", "init_from=null,2026")[1] == "init_from=null,'2026'"
+    for auto in (["resume='auto'"], ["resume=auto", "output_dir=null"], ["resume=auto,null"], ["resume=null,'auto'"]):
         assert "every job of a sweep would continue" in refused("-m", "seed=1,2", *auto)[0]
     assert read("-m", "data=folder", "data.root=2026_11_21,1e5")[2] == "++data.root='2026_11_21','1e5'"
     assert "every job of a sweep would continue the newest run" in refused("-m", "seed=1,2", "resume=auto")[0]

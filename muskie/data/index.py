@@ -123,7 +123,7 @@ class SceneIndex:
     def _ways_out(self, source: SceneSource) -> str:
         leaves_out = "min_images" in inspect.signature(type(source)).parameters
         others = [self._division(other) for other in self.sources if other is not source]
-        return ways_out(self._division(source), self.part, f"{source.key}.min_images" if leaves_out else None, others)
+        return ways_out(self._division(source), self.part, f"{source.config_key}.min_images" if leaves_out else None, others)
 
     def _division(self, source: SceneSource) -> Division:
         if source.uniform_length:

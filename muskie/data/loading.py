@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -25,7 +26,8 @@ def build_sources(data: Mapping[str, Any]) -> list[SceneSource]:
     for key, source in sources:
         if not isinstance(source, SceneSource):
             raise ConfigError(f"{key}._target_ makes a {type(source).__name__}, which is no SceneSource")
-        source.key = key
+        with suppress(AttributeError):  # one that is frozen is called `data`
+            source.config_key = key
     return [source for _, source in sources]
 
 

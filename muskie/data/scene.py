@@ -72,7 +72,7 @@ class SceneSource(ABC):
     name: str
     """Shown in logs, metrics and errors."""
 
-    key: str = "data"
+    config_key: str = "data"
     """Where the configuration names it, e.g. `"data.sources.photos"`; set by whoever builds it from one."""
 
     uniform_length: bool = False

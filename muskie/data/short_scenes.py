@@ -59,7 +59,7 @@ class Division:
 
 
 def ways_out(division: Division, part: str, leave_out: str | None, others: Sequence[Division] = ()) -> str:
-    """Sentences on what helps.
+    """Sentences on what helps: first what concerns this source alone, then settings that count for all.
 
     Args:
         division: one that does not suffice.

@@ -18,6 +18,9 @@ from muskie.models.initialise import initialise
 from muskie.models.model_card import MODEL_CARD
 from muskie.models.patches import check_images, check_mask, unpatchify
 
+OF_THE_HUB = ("revision", "cache_dir", "force_download", "proxies", "resume_download", "local_files_only", "token")
+"""What versions of the hub's library hand to `_from_pretrained` beside the arguments of the model."""
+
 
 @dataclass
 class Prediction:
@@ -150,8 +153,7 @@ class MaskedViewModel(
         file = Path(model_id) / "model.safetensors"
         if not file.is_file():
             return super()._from_pretrained(model_id=model_id, map_location=map_location, strict=strict, **kwargs)
-        of_the_hub = ("revision", "cache_dir", "force_download", "local_files_only", "token")
-        model = cls(**{key: value for key, value in kwargs.items() if key not in of_the_hub})
+        model = cls(**{key: value for key, value in kwargs.items() if key not in OF_THE_HUB})
         return cls._load_as_safetensor(model, str(file), map_location, strict)
 
     def _save_pretrained(self, save_directory: Path) -> None:

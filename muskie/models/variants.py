@@ -100,6 +100,7 @@ def from_pretrained(folder_or_hub_id: str | Path, **kwargs: Any) -> MaskedViewMo
         kwargs: of `huggingface_hub.PyTorchModelHubMixin.from_pretrained`.
 
     Raises:
+        ConfigError: `~name` is nobody's.
         CheckpointError: an incomplete or broken folder, weights that are missing, unexpected or of another shape, or a
             name that the hub does not give.
     """

@@ -131,8 +131,6 @@ class Pretraining:
         finally:
             telemetry.close()
         if ended:
-            if ranks.main:  # the hub's library would leave the card of fewer steps
-                (folder / "model" / "README.md").unlink(missing_ok=True)
             self._save_model()
         return ended
 
@@ -153,6 +151,10 @@ class Pretraining:
         """Writes `model/` for `from_pretrained`."""
         if self.ranks.main and self.folder is not None:
             folder = self.folder / "model"
+            card = folder / "README.md"
+            # The hub's library leaves a card that is there. Of a run that was finished already it may hold the measure.
+            if card.is_file() and not (self.finished and f", {self.done} steps" in card.read_text()):
+                card.unlink()
             self.model.save_pretrained(folder, model_card_kwargs={"title": self.folder.name, "result": result(self)})
 
     def _model_is_older(self) -> bool:

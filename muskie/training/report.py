@@ -49,7 +49,7 @@ def introduction(run: Run) -> Iterator[str]:
     anew = "choose another output_dir" if run.start.in_own_folder else "leave resume= out"
     if any(line.startswith("data.") for line in changed):
         yield f"warning: goes on with other data than the checkpoint's; to begin anew on them, {anew}"
-    if any(line.startswith("holdout.") for line in changed):
+    if any(line.startswith("holdout.") for line in changed) and run.settings["holdout"].share:
         yield f"warning: holds out other data than before, some of which may have been trained on; to begin anew, {anew}"
     if run.unreadable:
         what = _plural(len(run.unreadable), "unreadable image")
@@ -88,11 +88,14 @@ def _plural(count: int, noun: str) -> str:
 
 
 def result(run: Run) -> str:
-    """A sentence on what was trained and what came of it, in Markdown."""
-    data = ", ".join(source.name for source in run.sources)
+    """A sentence on what was trained and what came of it, in Markdown.
+
+    Of a run that was finished before and is asked for with other settings, those are not told.
+    """
+    data = "" if changed_settings(run) else f" on {', '.join(source.name for source in run.sources)}"
     gain = f" Held out: {run.gain}." if run.gain else ""
     steps = max(run.steps, run.done)  # a run that was stopped later than it is asked for now
-    return f"`{run.settings['model']['name']}`, {steps} steps on {data}.{gain}"
+    return f"`{run.settings['model']['name']}`, {steps} steps{data}.{gain}"
 
 
 def already_finished(run: Run) -> str:

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from muskie.config import resolve_target
 from muskie.data.plan import StepPlan
+from muskie.errors import ConfigError
 from muskie.models.decoder import DecoderConfig
 from muskie.models.encoder import EncoderConfig
 from muskie.models.variants import create_model
@@ -32,10 +33,16 @@ def describe(config: DictConfig) -> str:
     Raises:
         ConfigError: whatever else cannot be used.
     """
-    checked = config.copy()
-    for missing in OmegaConf.missing_keys(checked):
-        OmegaConf.update(checked, missing, ".")  # a path, most likely
-    read_settings(checked)
+    checked, missing = config.copy(), OmegaConf.missing_keys(config)
+    for path in missing:
+        OmegaConf.update(checked, path, ".")  # a folder, most likely; if it is not, that is told below, and no problem
+    try:
+        read_settings(checked)
+    except ConfigError as error:
+        stand_ins = tuple(f"{path}='.'" for path in missing)
+        problems = [line for line in str(error).splitlines() if not (stand_ins and line.startswith(stand_ins))]
+        if problems:
+            raise ConfigError("\n".join(problems)) from error
     parts = []
     for key, value in OmegaConf.create(in_full(config)).items():
         plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value

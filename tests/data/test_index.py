@@ -194,7 +194,7 @@ def test_advice_for_all_sources_suffices_for_all() -> None:
         needs = {"train": 8, "heldout": 4}
         sources: list[SceneSource] = [Choosy(part) for part in lengths]
         for number, source in enumerate(sources):
-            source.key = f"data.sources.part{number}"
+            source.config_key = f"data.sources.part{number}"
         with pytest.raises(DataError) as caught:
             SceneIndex(sources, "heldout", HoldOut(0.2), 4, needs)
         return str(caught.value)

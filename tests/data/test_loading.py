@@ -153,5 +153,8 @@ def test_an_unreadable_scene_is_an_error_in_words_from_any_worker(workers: int) 
 
 def test_sources_know_where_the_configuration_names_them(tmp_path: Path) -> None:
     rooms = {"_target_": ROOMS, "scenes": 2}
-    assert build_sources(rooms)[0].key == "data"
-    assert [s.key for s in build_sources({"sources": {"a": rooms, "b": rooms}})] == ["data.sources.a", "data.sources.b"]
+    assert build_sources(rooms)[0].config_key == "data"
+    assert [s.config_key for s in build_sources({"sources": {"a": rooms, "b": rooms}})] == [
+        "data.sources.a",
+        "data.sources.b",
+    ]

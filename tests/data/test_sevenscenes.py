@@ -217,10 +217,13 @@ def test_what_is_missing_is_told_with_what_is_there(tmp_path: Path) -> None:
 
 def test_as_a_plain_folder_it_has_no_depth_maps(tmp_path: Path) -> None:
     write_sequence(tmp_path / "chess" / "seq-01")
+    frames = SevenScenes(tmp_path).scene(0).frames
+    for name in ("b.Color.png", "b.Depth.PNG"):
+        shutil.copy(tmp_path / "chess" / "seq-01" / "frame-000000.depth.png", tmp_path / "chess" / "seq-01" / name)
     (tmp_path / "chess" / "seq-01" / "alone.depth.png").write_bytes(b"no depth map of any picture here")
-    source, plain = SevenScenes(tmp_path), ImageFolders(tmp_path)
-    assert plain.scene(0).name == source.scene(0).name
-    assert sorted(plain.scene(0).frames) == sorted([*source.scene(0).frames, "alone.depth.png"])
+    plain = ImageFolders(tmp_path)
+    assert plain.scene(0).name == "chess/seq-01"
+    assert sorted(plain.scene(0).frames) == sorted([*frames, "alone.depth.png", "b.Color.png"])
 
 
 def test_broken_files_are_named(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from tiny import pretraining, train
 
+from muskie.training.pretrain import Pretraining
 from muskie.training.report import already_finished, introduction
 
 
@@ -59,7 +60,7 @@ def test_a_finished_run_does_not_silently_stand_for_another(tiny: list[str], tmp
     assert "choose another output_dir" not in elsewhere and "leave resume= out, with init_from=" in elsewhere
 
 
-def test_a_finished_run_is_told_before_anything_is_written(tiny: list[str], tmp_path: Path) -> None:
+def test_the_card_tells_what_was_trained_and_keeps_its_measure(tiny: list[str], tmp_path: Path) -> None:
     words = [*tiny, "holdout.share=0.5", "evaluation.samples=2", f"output_dir={tmp_path}"]
     train(words)
     card = tmp_path / "model" / "README.md"
@@ -69,8 +70,25 @@ def test_a_finished_run_is_told_before_anything_is_written(tiny: list[str], tmp_
     assert pretraining(words).run()
     assert card.read_text() == before and "Held out" in before
     shutil.rmtree(tmp_path / "model")
-    assert pretraining([*words, "trainer.steps=2"]).run()
-    assert "`muskie_tiny`, 4 steps on folder." in card.read_text(), "what was trained, and not what is asked for"
+    assert pretraining(words).run()
+    assert "`muskie_tiny`, 4 steps on folder." in card.read_text()
+    shutil.rmtree(tmp_path / "model")
+    assert pretraining([*words, "trainer.steps=2", "data.name=others"]).run()
+    assert "`muskie_tiny`, 4 steps.\n" in card.read_text(), "what was trained, and not what is asked for"
+
+
+def test_a_card_of_fewer_steps_is_renewed_when_a_killed_run_is_completed(
+    tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*tiny, "holdout.share=0.5", "evaluation.samples=2", f"output_dir={tmp_path}"]
+    train(words)
+    with monkeypatch.context() as patch:
+        patch.setattr(Pretraining, "_save_model", lambda run: None)
+        train([*words, "trainer.steps=6"])
+    card = tmp_path / "model" / "README.md"
+    assert "4 steps" in card.read_text()
+    assert pretraining([*words, "trainer.steps=6"]).run()
+    assert "`muskie_tiny`, 6 steps on folder.\n" in card.read_text() and "Held out" not in card.read_text()
 
 
 def test_going_on_with_another_hold_out_is_a_warning(tiny: list[str], tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from muskie.data.scene import Frame, Scene, SceneSource
 from muskie.errors import ConfigError, DataError
 from muskie.paths import typed_path
 
-_DEPTH = re.compile(r"(.*)\.depth(\.proj)?\.png", re.IGNORECASE)
+_DEPTH = re.compile(r"(.*)\.depth(\.proj)?\.png")
 """Depth maps, as 7-Scenes and its like keep them beside the `.color.` image of the same name."""
 
 
@@ -72,8 +72,8 @@ class ImageFolders(SceneSource):
             seen.add(real)
             folders[:] = sorted((f for f in folders if not f.startswith(".")), key=natural_key)
             images = [f for f in files if Path(f).suffix.lower() in IMAGE_SUFFIXES and not f.startswith(".")]
-            coloured = {f.rsplit(".color.", 1)[0] for f in images if ".color." in f}
-            images = [f for f in images if not ((depth := _DEPTH.fullmatch(f)) and depth[1] in coloured)]
+            coloured = {f.lower().rsplit(".color.", 1)[0] for f in images if ".color." in f.lower()}
+            images = [f for f in images if not ((depth := _DEPTH.fullmatch(f.lower())) and depth[1] in coloured)]
             if images:
                 scene = Path(folder).relative_to(self.root).as_posix()
                 self._scenes.append(Scene(scene, sorted(images, key=natural_key)))
