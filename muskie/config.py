@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from muskie.errors import ConfigError, nearest
+from muskie.errors import ConfigError, did_you_mean, nearest
 
 Schema = Mapping[str, Any]
 """Key -> type; where a section has sections of its own, key -> schema."""
@@ -187,7 +187,7 @@ def resolve_target(node: Mapping[str, Any], key: str) -> Callable[..., Any]:
     try:
         found = _import(path)
     except AttributeError as error:
-        hint = nearest(str(error.name), dir(error.obj)).split(" Allowed")[0] if error.name else ""
+        hint = did_you_mean(error.name, dir(error.obj)) if error.name else ""
         raise ConfigError(f"{key}._target_={path!r} cannot be imported ({error}{hint})") from error
     except Exception as error:
         # Whatever the module raises while it is imported: it is the target that cannot be used.

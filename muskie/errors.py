@@ -24,16 +24,22 @@ class CheckpointError(MuskieError, RuntimeError):
     """A checkpoint is broken, foreign, or does not fit the model."""
 
 
+def did_you_mean(word: str, allowed: Iterable[str], section: str = "", cutoff: float = 0.5) -> str:
+    """`"; did you mean 'trainer.steps'?"`: the one or two of `allowed` that are nearest to `word`, at least `cutoff` alike
+    (0 to 1); `""` if none is. Keys of a `section` are named in full, so that they can be typed.
+    """
+    close = difflib.get_close_matches(word, sorted(allowed), n=2, cutoff=cutoff)
+    full = [f"{section}.{option}" if section else option for option in close]
+    return f"; did you mean {' or '.join(map(repr, full))}?" if full else ""
+
+
 def nearest(word: str, allowed: Iterable[str], section: str = "") -> str:
     """The end of an error message about an unknown `word`: the nearest allowed ones, then all of them.
 
-    Keys of a `section` are named in full where one is suggested, so that it can be typed.
     Example: `"; did you mean 'trainer.steps'? Allowed in trainer: 'batch_size', 'steps'"`.
     """
     options = sorted(allowed)
-    close = difflib.get_close_matches(word, options, n=2, cutoff=0.5)
-    full = [f"{section}.{option}" if section else option for option in close]
-    hint = f"; did you mean {' or '.join(map(repr, full))}?" if close else "."
+    hint = did_you_mean(word, options, section) or "."
     return f"{hint} Allowed{f' in {section}' if section else ''}: {', '.join(map(repr, options))}"
 
 

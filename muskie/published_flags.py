@@ -7,12 +7,11 @@ published default for every flag that is not given. Overrides of ours may follow
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from collections.abc import Sequence
 from typing import Any
 
-from muskie.errors import ConfigError
+from muskie.errors import ConfigError, did_you_mean
 from muskie.override_words import quoted
 
 HYDRA_FLAGS = {
@@ -132,8 +131,7 @@ def _split(arguments: list[str], parser: argparse.ArgumentParser) -> tuple[list[
 
 def _way_out(flag: str, known: Sequence[str]) -> str:
     """The end of an error about an unknown flag. All of them would fill the screen."""
-    close = difflib.get_close_matches(flag, known, n=2, cutoff=0.7)
-    hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else "."
+    hint = did_you_mean(flag, known, cutoff=0.7) or "."
     return f"{hint} Settings have no dashes, e.g. data=folder trainer.steps=100; all flags are in muskie/published_flags.py"
 
 

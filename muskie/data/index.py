@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from muskie.config import schema
 from muskie.data.scene import Scene, SceneSource
 from muskie.data.short_scenes import Division, kept_frames, ways_out
 from muskie.errors import ConfigError, DataError
@@ -121,7 +121,7 @@ class SceneIndex:
             )
 
     def _ways_out(self, source: SceneSource) -> str:
-        leaves_out = "min_images" in inspect.signature(type(source)).parameters
+        leaves_out = "min_images" in schema(type(source))
         others = [self._division(other) for other in self.sources if other is not source]
         return ways_out(self._division(source), self.part, f"{source.config_key}.min_images" if leaves_out else None, others)
 

@@ -18,9 +18,6 @@ from muskie.models.initialise import initialise
 from muskie.models.model_card import MODEL_CARD
 from muskie.models.patches import check_images, check_mask, unpatchify
 
-OF_THE_HUB = ("revision", "cache_dir", "force_download", "proxies", "resume_download", "local_files_only", "token")
-"""What versions of the hub's library hand to `_from_pretrained` beside the arguments of the model."""
-
 
 @dataclass
 class Prediction:
@@ -37,12 +34,7 @@ class Prediction:
     hidden: Tensor | None = None
 
 
-class MaskedViewModel(
-    nn.Module,
-    PyTorchModelHubMixin,
-    library_name="muskie",
-    model_card_template=MODEL_CARD,
-):
+class MaskedViewModel(nn.Module, PyTorchModelHubMixin, library_name="muskie", model_card_template=MODEL_CARD):
     """Fills in hidden patches of several views of a scene.
 
     Build it by `muskie.create_model`, load it by `muskie.from_pretrained`; `save_pretrained(folder)` writes safetensors
@@ -144,17 +136,6 @@ class MaskedViewModel(
         for module in self.modules():
             if isinstance(module, AlternatingBlock):
                 module.compile()
-
-    @classmethod
-    def _from_pretrained(  # type: ignore[no-untyped-def]
-        cls, *, model_id: str, map_location: str = "cpu", strict: bool = False, **kwargs
-    ) -> MaskedViewModel:
-        """The mixin's way to read a folder, without the line that it prints."""
-        file = Path(model_id) / "model.safetensors"
-        if not file.is_file():
-            return super()._from_pretrained(model_id=model_id, map_location=map_location, strict=strict, **kwargs)
-        model = cls(**{key: value for key, value in kwargs.items() if key not in OF_THE_HUB})
-        return cls._load_as_safetensor(model, str(file), map_location, strict)
 
     def _save_pretrained(self, save_directory: Path) -> None:
         """The mixin's way to write the weights, then as readable as any new file: safetensors keeps them to their owner."""

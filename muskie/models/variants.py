@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
+
+from safetensors.torch import load_model
 
 from muskie.errors import CheckpointError, ConfigError, nearest
 from muskie.models.decoder import DecoderConfig
@@ -97,7 +100,7 @@ def from_pretrained(folder_or_hub_id: str | Path, **kwargs: Any) -> MaskedViewMo
     Args:
         folder_or_hub_id: a folder written by `save_pretrained`; the folder of a run, whose `model/` holds the weights of
             its last end, also while it is continued; or the name of a model on the Hugging Face hub.
-        kwargs: of `huggingface_hub.PyTorchModelHubMixin.from_pretrained`.
+        kwargs: `map_location` and `strict`; for the hub all of `huggingface_hub.PyTorchModelHubMixin.from_pretrained`.
 
     Raises:
         ConfigError: `~name` is nobody's.
@@ -105,9 +108,12 @@ def from_pretrained(folder_or_hub_id: str | Path, **kwargs: Any) -> MaskedViewMo
             name that the hub does not give.
     """
     folder = _model_folder(folder_or_hub_id)
+    # The default of the hub's library drops what does not fit without a word.
+    settings = {"strict": True, **kwargs}
     try:
-        # The hub's own default drops what does not fit without a word.
-        return MaskedViewModel.from_pretrained(str(folder), **{"strict": True, **kwargs})
+        if isinstance(folder, Path):
+            return _read(folder, **settings)
+        return MaskedViewModel.from_pretrained(folder, **settings)
     except RuntimeError as error:  # PyTorch's, which lists the keys
         raise CheckpointError(f"{folder}: {error}") from error
     except Exception as error:
@@ -119,8 +125,15 @@ def from_pretrained(folder_or_hub_id: str | Path, **kwargs: Any) -> MaskedViewMo
         raise CheckpointError(f"{folder}: {what} ({type(error).__name__}: {reason})") from error
 
 
+def _read(folder: Path, map_location: str = "cpu", strict: bool = True) -> MaskedViewModel:
+    """What `save_pretrained` wrote; without the hub's library, which prints where it reads from."""
+    model = MaskedViewModel(**json.loads((folder / "config.json").read_text()))
+    load_model(model, folder / "model.safetensors", strict=strict, device=map_location)
+    return model.eval()
+
+
 def _model_folder(given: str | Path) -> str | Path:
-    """The folder with `config.json` and `model.safetensors`, or the hub's name as it is.
+    """The folder with `config.json` and `model.safetensors` as a path, or the hub's name as text.
 
     Raises:
         CheckpointError: a folder without them, or the name of a model without weights.
@@ -138,7 +151,7 @@ def _model_folder(given: str | Path) -> str | Path:
         raise CheckpointError(f"{given}: there is no such folder; give one written by save_pretrained, or that of a run")
     if given in _variants:
         raise CheckpointError(f"{given} is a model without weights: muskie.create_model({given!r}) makes a new one")
-    return given
+    return str(given)
 
 
 def _missing(folder: Path) -> list[str]:

@@ -112,19 +112,20 @@ class Pretraining:
         if self.ranks.device.type == "cpu":
             keep_freed_memory()
         evaluate = self._evaluation()
-        folder = self.folder = self.ranks.first(self._make_folders)
-        telemetry = Telemetry(folder if self.ranks.main else None, self.steps, self.done, self.log_dir)
+        ranks = self.ranks
+        folder = self.folder = ranks.first(self._make_folders)
+        telemetry = Telemetry(folder if ranks.main else None, self.steps, self.done, self.log_dir)
         try:
-            for line in introduction(self):
+            for line in introduction(self) if ranks.main else ():
                 telemetry.say(line)
             optim, config = self.settings["optim"], self.trainer_config
             run = RunPlan(self.steps, self.warmup_steps(), self.plan.reuse, len(self.plan.sizes))
-            trainer = Trainer(self.task, config, optim, run, self.ranks, folder, telemetry, evaluate)
+            trainer = Trainer(self.task, config, optim, run, ranks, folder, telemetry, evaluate)
             if self.state:
                 trainer.restore(self.state, str(self.start.checkpoint))
             self.state = None  # its memory is as large as the model's and the optimiser's
             dataset = ViewDataset(self.train_index, self.plan, self.settings["augment"], config.cache_mb)
-            first, ranks = trainer.step // self.plan.reuse, self.ranks
+            first = trainer.step // self.plan.reuse
             sampler = LoadSampler(self.plan, config.batch_size, config.accumulate, ranks.rank, ranks.world, first)
             with SceneLoader(dataset, sampler, config.workers, ranks.device.type == "cuda") as loader:
                 ended = trainer.fit(loader, self.settings_text)
