@@ -38,11 +38,14 @@ def pixel_centres(height: int, width: int, like: Tensor) -> Tensor:
 
 def unproject(depth: Tensor, intrinsics: Tensor) -> Tensor:
     """Camera coordinates [..., H, W, 3] of the pixels of depth maps [..., H, W]; the origin where depth is unknown."""
-    height, width = depth.shape[-2:]
-    pixels = pixel_centres(height, width, depth)
-    rays = torch.cat([pixels, torch.ones_like(pixels[..., :1])], dim=-1).flatten(0, 1)  # [H·W, 3]
-    rays = rays @ torch.linalg.inv(intrinsics).transpose(-1, -2)  # [..., H·W, 3], each with z = 1
-    return rays.unflatten(-2, (height, width)) * depth[..., None]
+    pixels = pixel_centres(*depth.shape[-2:], depth).flatten(0, 1)
+    return unproject_points(pixels, depth.flatten(-2), intrinsics).unflatten(-2, depth.shape[-2:])
+
+
+def unproject_points(pixels: Tensor, depth: Tensor, intrinsics: Tensor) -> Tensor:
+    """Camera coordinates [..., N, 3] of pixel positions [..., N, 2] at depths [..., N]."""
+    rays = torch.cat([pixels, torch.ones_like(pixels[..., :1])], dim=-1)
+    return rays @ torch.linalg.inv(intrinsics).transpose(-1, -2) * depth[..., None]  # each ray has z = 1
 
 
 def project(points: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:

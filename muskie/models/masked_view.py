@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,11 @@ class MaskedViewModel(nn.Module, PyTorchModelHubMixin, library_name="muskie", mo
                 width = decoder_config.width
             self.head = nn.Linear(width, 2 * 3 * encoder_config.patch_size**2)
         initialise(self, init, seed)
+        self._begun_with = (asdict(encoder_config), asdict(decoder_config), init, seed)
+
+    def untrained(self) -> MaskedViewModel:
+        """The same network with the weights that it was first given: what a trained one is measured against."""
+        return MaskedViewModel(*self._begun_with)
 
     @property
     def patch_size(self) -> int:

@@ -1,0 +1,110 @@
+"""A backbone as evaluations and pictures see it: images in, feature maps of any layer out, nothing trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Features(Protocol):
+    """What a backbone must know: `MaskedViewModel` and `muskie.backbones.timm_vit.TimmViT` do."""
+
+    @property
+    def patch_size(self) -> int:
+        """Pixels of a patch's side; the images that it is given are multiples of it."""
+
+    def get_intermediate_layers(
+        self, images: Tensor, n: int | Sequence[int] = 1, reshape: bool = False, norm: bool = True
+    ) -> tuple[Tensor, ...]:
+        """Images [B, V, 3, H, W], uint8 or float in [0, 1] -> maps [B, V, C, h, w] (`reshape=True`) of the layers `n`."""
+
+
+class FrozenBackbone:
+    """A backbone that is only looked at.
+
+    Args:
+        name: shown in tables and pictures.
+        model: gives the features; moved to the device and set to evaluation.
+        depth: layers that it can give.
+        fresh: makes the same network with the weights of before training; None: there is no such thing.
+        device: where it runs.
+        dtype: of matrix products (autocast); None: that of the weights.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: Features,
+        depth: int,
+        fresh: Callable[[], Features] | None = None,
+        device: torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.name, self.depth, self.fresh = name, depth, fresh
+        self.device, self.dtype = device or torch.device("cpu"), dtype
+        self.model = model
+        if isinstance(model, nn.Module):
+            model.to(self.device).eval()
+
+    @property
+    def patch_size(self) -> int:
+        """Pixels of a patch's side."""
+        return self.model.patch_size
+
+    def layers(self, numbers: Sequence[int]) -> list[int]:
+        """Numbers of layers, where negative ones count from the end, as they stand from 0 on.
+
+        Raises:
+            ValueError: there is no such layer.
+        """
+        outside = [n for n in numbers if not -self.depth <= n < self.depth]
+        if outside:
+            raise ValueError(f"layer {outside[0]} of {self.name}: expected {-self.depth} to {self.depth - 1}")
+        return [n % self.depth for n in numbers]
+
+    def fit(self, images: Tensor) -> Tensor:
+        """Images uint8 [B, V, 3, H, W] on the device, resized where a side is no multiple of the patch size: to the
+        nearest one (bicubic, antialiased). A patch then is H / h pixels high, which need not be whole."""
+        images = images.to(self.device, non_blocking=True)
+        p = self.patch_size
+        height, width = (max(round(side / p), 1) * p for side in images.shape[-2:])
+        if (height, width) == tuple(images.shape[-2:]):
+            return images
+        flat = images.flatten(0, 1).float() / 255
+        resized = F.interpolate(flat, (height, width), mode="bicubic", antialias=True, align_corners=False)
+        return resized.clamp(0, 1).unflatten(0, images.shape[:2])
+
+    @torch.inference_mode()
+    def features(self, images: Tensor, layers: Sequence[int] = (-1,), norm: bool = True) -> list[Tensor]:
+        """Feature maps, one for each of `layers`, in their order.
+
+        Args:
+            images: uint8 [B, V, 3, H, W], of any size that holds a patch. Whether views see each other is up to the model.
+            layers: numbers of layers; negative ones count from the end.
+            norm: apply the model's final norm.
+
+        Returns:
+            float32 [B, V, C, h, w] each.
+        """
+        wanted = self.layers(layers)
+        once = sorted(set(wanted))
+        with self.running():
+            maps = self.model.get_intermediate_layers(self.fit(images), once, reshape=True, norm=norm)
+        found = dict(zip(once, maps, strict=True))
+        return [found[number].float() for number in wanted]
+
+    def running(self) -> torch.autocast | nullcontext[None]:
+        """The context in which the model runs: with the type of its matrix products."""
+        return nullcontext() if self.dtype is None else torch.autocast(self.device.type, self.dtype)
+
+    def before_training(self) -> FrozenBackbone | None:
+        """The same network, untrained; None where there is no such thing."""
+        if self.fresh is None:
+            return None
+        name = f"{self.name}, untrained"
+        return FrozenBackbone(name, self.fresh(), self.depth, None, self.device, self.dtype)

@@ -1,0 +1,208 @@
+"""Which frames are looked at together: several views of a scene, chosen by a rule that a table can state."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from muskie.data.index import Place, SceneIndex
+from muskie.data.scene import Scene, SceneSource
+from muskie.errors import ConfigError, DataError
+from muskie.streams import stream
+
+
+@dataclass(frozen=True)
+class ViewSet:
+    """Frames of one scene; the first is the one that queries lie in.
+
+    Attributes:
+        source, scene: where to read them.
+        frames: their names.
+    """
+
+    source: SceneSource
+    scene: Scene
+    frames: tuple[str, ...]
+
+    @property
+    def group(self) -> str:
+        """The room that is seen: what is resampled as one when an interval is drawn."""
+        return f"{self.source.name}/{self.scene.room or self.scene.name}"
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return f"{self.source.name}/{self.scene.name} ({', '.join(self.frames)})"
+
+
+def spaced(index: SceneIndex, views: int, distance: int, count: int, seed: int = 0) -> list[ViewSet]:
+    """Frames at a stated distance: number 0, d, 2d, ... from a start that is drawn, over as many scenes as there are.
+
+    Args:
+        index: the places to choose from.
+        views: frames of a set.
+        distance: d, in frames of the source, >= 1.
+        count: sets that are wanted; where the places have fewer, all they have. No set is given twice.
+        seed: of the starts.
+
+    Raises:
+        DataError: no scene is long enough.
+    """
+    span = (views - 1) * distance + 1
+    places = _spread(index, count)
+    starts = [stream(seed, "starts", n).permutation(max(len(p.frames) - span + 1, 0)) for n, p in enumerate(places)]
+    most = max((len(order) for order in starts), default=0)
+    if not most:
+        longest = max((len(place.frames) for place in places), default=0)
+        held_out = " held out" if index.part == "heldout" else ""
+        most_apart = f", at most {(longest - 1) // (views - 1)}" if longest >= views else ""
+        raise DataError(
+            f"{views} views at a distance of {distance} frames span {span} frames, and no scene has so many{held_out} "
+            f"(the longest: {longest}); take fewer views or a smaller distance{most_apart}"
+        )
+    rounds = (
+        _view_set(place, range(order[turn], order[turn] + span, distance))
+        for turn in range(most)
+        for place, order in zip(places, starts, strict=True)
+        if turn < len(order)
+    )
+    return list(islice(rounds, count))
+
+
+def _spread(index: SceneIndex, count: int) -> list[Place]:
+    """Up to `count` places, spread evenly over each source; of endless ones no more are made than are looked at."""
+    share = -(-count // len(index.sources))
+    places = []
+    for source in index.sources:
+        total = index.places(source)
+        numbers = sorted({round(x) for x in np.linspace(0, total - 1, min(share, total))}) if total else []
+        places += [index.place(source, number) for number in numbers]
+    return places
+
+
+def first_windows(index: SceneIndex, views: int, max_gap: int) -> list[ViewSet]:
+    """Of every scene the first run of consecutive frames whose numbers are at most `max_gap` apart (the protocol on
+    ScanNet of Muskie, arXiv 2511.18115: 8 views, gaps up to 35).
+
+    Raises:
+        DataError: no scene has one.
+    """
+    found = []
+    for place in _all(index):
+        numbers = np.array([_number(frame, place) for frame in place.frames])
+        wide = np.diff(numbers) > max_gap
+        for start in range(len(numbers) - views + 1):
+            if not wide[start : start + views - 1].any():
+                found.append(_view_set(place, range(start, start + views)))
+                break
+    if not found:
+        raise DataError(f"no scene has {views} consecutive frames with gaps of at most {max_gap}; allow wider gaps")
+    return found
+
+
+def nearest_rotations(index: SceneIndex, views: int, every: int) -> list[ViewSet]:
+    """Every frame of a scene with those whose cameras are turned least against its own, of which every `every`-th set is
+    kept (the protocol on NAVI of Muskie, arXiv 2511.18115: 8 views, every 20th).
+
+    Raises:
+        DataError: no scene has as many frames with a camera.
+    """
+    found = []
+    for place in _all(index):
+        cameras = {frame: place.source.camera(place.scene, frame) for frame in place.frames}
+        known = [number for number, frame in enumerate(place.frames) if cameras[frame] is not None]
+        if len(known) < views:
+            continue
+        rotations = np.stack([cameras[place.frames[number]].cam2world[:3, :3] for number in known])  # type: ignore[union-attr]
+        angles = rotation_angles(rotations[:, None], rotations[None])  # [N, N]
+        np.fill_diagonal(angles, -1.0)  # the anchor comes first
+        order = np.argsort(angles, axis=1, kind="stable")[:, :views]
+        found += [_view_set(place, [known[n] for n in row]) for row in order]
+    if not found:
+        raise DataError(f"no scene has {views} frames with a camera")
+    return found[::every]
+
+
+def rotation_angles(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Angles in degrees, [...], between rotations [..., 3, 3]."""
+    trace = np.einsum("...ij,...ij->...", one, other)
+    return np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
+
+
+def _all(index: SceneIndex) -> Iterator[Place]:
+    for source in index.sources:
+        for number in range(index.places(source)):
+            yield index.place(source, number)
+
+
+def _view_set(place: Place, numbers: Sequence[int]) -> ViewSet:
+    return ViewSet(place.source, place.scene, tuple(place.frames[int(number)] for number in numbers))
+
+
+def _number(frame: str, place: Place) -> int:
+    digits = re.findall(r"\d+", frame)
+    if not digits:
+        raise DataError(f"{place.name}: frame {frame!r} has no number, and its distance to others cannot be told")
+    return int(digits[-1])
+
+
+CHOICES: dict[str, Callable[..., list[ViewSet]]] = {
+    "spaced": spaced,
+    "first_windows": first_windows,
+    "nearest_rotations": nearest_rotations,
+}
+
+
+@dataclass(frozen=True)
+class ViewChoice:
+    """How views are chosen.
+
+    Attributes:
+        rule: `"spaced"`, `"first_windows"` or `"nearest_rotations"`: the functions of this name here.
+        views: frames of a set, the one with the queries included.
+        distance: frames between neighbours, for `spaced`.
+        max_gap: between frame numbers, for `first_windows`.
+        every: which sets are kept, for `nearest_rotations`.
+        samples: sets at most, spread evenly; None: all (of `spaced`, 64).
+        seed: of what is drawn.
+    """
+
+    rule: str = "spaced"
+    views: int = 8
+    distance: int = 4
+    max_gap: int = 35
+    every: int = 20
+    samples: int | None = 64
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.rule not in CHOICES:
+            raise ConfigError(f"views.rule={self.rule!r}: expected one of {', '.join(map(repr, CHOICES))}")
+        for name, least in (("views", 2), ("distance", 1), ("max_gap", 1), ("every", 1), ("samples", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ConfigError(f"views.{name}={value}: expected at least {least}")
+
+    def choose(self, index: SceneIndex) -> list[ViewSet]:
+        """The sets, in a fixed order."""
+        if self.rule == "spaced":
+            return spaced(index, self.views, self.distance, self.samples or 64, self.seed)
+        if self.rule == "first_windows":
+            found = first_windows(index, self.views, self.max_gap)
+        else:
+            found = nearest_rotations(index, self.views, self.every)
+        if self.samples is None or len(found) <= self.samples:
+            return found
+        return [found[round(n)] for n in np.linspace(0, len(found) - 1, self.samples)]
+
+    def __str__(self) -> str:
+        how = {
+            "spaced": f"{self.distance} frames apart",
+            "first_windows": f"the first of each scene with gaps of at most {self.max_gap} frames",
+            "nearest_rotations": f"nearest rotations, every {self.every}th set",
+        }
+        return f"{self.views} views, {how[self.rule]}"
