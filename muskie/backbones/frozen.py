@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from muskie.errors import ConfigError
+
 
 class Features(Protocol):
     """What a backbone must know: `MaskedViewModel` and `muskie.backbones.timm_vit.TimmViT` do."""
@@ -60,12 +62,16 @@ class FrozenBackbone:
         """Numbers of layers, where negative ones count from the end, as they stand from 0 on.
 
         Raises:
-            ValueError: there is no such layer.
+            ConfigError: there is no such layer.
         """
         outside = [n for n in numbers if not -self.depth <= n < self.depth]
         if outside:
-            raise ValueError(f"layer {outside[0]} of {self.name}: expected {-self.depth} to {self.depth - 1}")
+            raise ConfigError(f"layer {outside[0]} of {self.name}: expected {-self.depth} to {self.depth - 1}")
         return [n % self.depth for n in numbers]
+
+    def quarters(self) -> list[int]:
+        """The last layer of each quarter of all layers; fewer where there are fewer layers."""
+        return sorted({-(-self.depth * quarter // 4) - 1 for quarter in (1, 2, 3, 4)})
 
     def fit(self, images: Tensor) -> Tensor:
         """Images uint8 [B, V, 3, H, W] on the device, resized where a side is no multiple of the patch size: to the

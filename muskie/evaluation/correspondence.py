@@ -25,7 +25,7 @@ from muskie.evaluation.tally import Line, Tally
 from muskie.evaluation.tracks import TOLERANCE, Tracks, depth_at, draw_tracks
 from muskie.geometry import unproject_points
 
-OURS, PUBLISHED = "without the query view", "published pooling: with the query view, where every match is right"
+OURS, PUBLISHED = "without the query view", "published pooling, with the query view"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class CorrespondenceConfig:
         queries: in the first view of each sample.
         readouts: `"cosine"`, `"l2"`: the nearest feature; `"attention"`, `"scores"`: see
             `muskie.evaluation.attention_readout`, of models whose views attend to each other.
-        layers: whose features are read; negative ones count from the end; None: all.
+        layers: whose features are read; negative ones count from the end; None: the last of each quarter of the layers.
         norm: apply the model's final norm to features.
         blocks: whose attention is averaged; None: all.
         pixels: thresholds of PCK in pixels.
@@ -48,8 +48,8 @@ class CorrespondenceConfig:
     """
 
     queries: int = 100
-    readouts: Sequence[str] = ("cosine", "l2", "attention", "scores")
-    layers: Sequence[int] | None = (-1,)
+    readouts: Sequence[str] = ("cosine", "attention", "scores")
+    layers: Sequence[int] | None = None
     norm: bool = True
     blocks: Sequence[int] | None = None
     pixels: Sequence[float] = (1, 2, 5, 10, 25, 50)
@@ -95,6 +95,8 @@ def evaluate_correspondence(
         floors: also count what no model is needed for: the same pixel in every view, random features, and, as a ceiling,
             the patch that truly holds the point, for each size of patches.
     """
+    for backbone in backbones:
+        backbone.layers(config.layers or ())  # told before anything is read
     tally = Tally()
     device = backbones[0].device
     for views in batches:
@@ -127,7 +129,7 @@ def predictions(
         For every read-out and layer its line, positions float64 [B, V, Q, 2], and the patch grid.
     """
     size = (images.shape[-2], images.shape[-1])
-    layers = backbone.layers(range(backbone.depth) if config.layers is None else config.layers)
+    layers = backbone.quarters() if config.layers is None else backbone.layers(config.layers)
     kinds = [kind for kind in config.readouts if kind in KINDS and can_attend(backbone)]
     heard = attention_reader(backbone, images, queries, kinds, config.blocks) if kinds else nullcontext()
     with heard as reader:
@@ -217,3 +219,14 @@ def columns(config: CorrespondenceConfig) -> list[str]:
         *(f"acc@{t:g}cm" for t in config.centimetres),
         "error (cm)",
     ]
+
+
+def summary(config: CorrespondenceConfig) -> list[tuple[str, str, str]]:
+    """The columns of the short table: thresholds in pixels, the same as published pools them, in patches, and in space."""
+    middle = list(config.pixels)[-3:-1] or list(config.pixels)
+    found = [(f"PCK@{t:g}px", OURS, f"PCK@{t:g}px") for t in middle]
+    found += [(f"PCK@{t:g}px", PUBLISHED, f"PCK@{t:g}px published") for t in middle]
+    found += [(f"PCK@{t:g}patch", OURS, f"PCK@{t:g}patch") for t in list(config.patches)[1:2] or config.patches]
+    found += [("error (px)", OURS, "error (px)")]
+    found += [(f"acc@{t:g}cm", OURS, f"acc@{t:g}cm") for t in list(config.centimetres)[-1:]]
+    return [*found, ("error (cm)", OURS, "error (cm)")]

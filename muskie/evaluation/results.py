@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,8 @@ class Table:
         title: heading.
         notes: sentences below it: what was measured, how.
         rows: all numbers.
-        columns: metrics that the Markdown table shows, in order; the files have all.
+        columns: metrics of the full tables, in order.
+        summary: the few columns of the short table, (metric, pooling, heading).
         percent: metrics that are shares, and shown in %.
     """
 
@@ -56,29 +57,38 @@ class Table:
     notes: Sequence[str]
     rows: Sequence[Row]
     columns: Sequence[str]
+    summary: Sequence[tuple[str, str, str]] = ()
     percent: frozenset[str] = frozenset()
 
-    def markdown(self) -> str:
-        """One Markdown table for each pooling: a line a model, read-out and layer."""
+    def short(self) -> str:
+        """Heading, notes, and the summary's columns as a Markdown table: a line a model, read-out and layer."""
         parts = [f"## {self.title}", "", *(f"{note}\n" for note in self.notes)]
+        return "\n".join([*parts, *self._lines(self.summary), ""])
+
+    def full(self) -> str:
+        """All columns, a Markdown table for each pooling."""
+        parts = []
         for pooling in dict.fromkeys(row.pooling for row in self.rows):
-            rows = [row for row in self.rows if row.pooling == pooling]
-            if pooling:
-                parts += [f"**{pooling[0].upper()}{pooling[1:]}**", ""]
-            parts += [*_lines(rows, self.columns, self.percent), ""]
+            measured = {row.metric for row in self.rows if row.pooling == pooling}
+            heads = [(metric, pooling, metric) for metric in self.columns if metric in measured]
+            parts += [f"### {self.title}: {pooling or 'all columns'}", "", *self._lines(heads), ""]
         return "\n".join(parts)
 
-
-def _lines(rows: Sequence[Row], columns: Sequence[str], percent: frozenset[str]) -> Iterable[str]:
-    shown = [metric for metric in columns if any(row.metric == metric for row in rows)]
-    cells = {((row.model, row.readout, row.layer), row.metric): _cell(row, row.metric in percent) for row in rows}
-    heads = [f"{metric} (%)" if metric in percent else metric for metric in shown]
-    yield f"| model | read-out | layer | {' | '.join(heads)} |"
-    yield f"|---|---|---|{'---|' * len(shown)}"
-    for line in dict.fromkeys(key for key, _ in cells):
-        model, readout, layer = line
-        values = " | ".join(cells.get((line, metric), "") for metric in shown)
-        yield f"| {model} | {readout} | {'' if layer is None else layer} | {values} |"
+    def _lines(self, columns: Sequence[tuple[str, str, str]]) -> list[str]:
+        cells = {
+            ((row.model, row.readout, row.layer), row.metric, row.pooling): _cell(row, row.metric in self.percent)
+            for row in self.rows
+        }
+        heads = ["model", "read-out", "layer"]
+        heads += [f"{heading} (%)" if metric in self.percent else heading for metric, _, heading in columns]
+        lines = [heads]
+        for line in dict.fromkeys(key for key, _, _ in cells):
+            values = [cells.get((line, metric, pooling), "") for metric, pooling, _ in columns]
+            if any(values):
+                lines.append([line[0], line[1], "" if line[2] is None else str(line[2]), *values])
+        widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+        lines.insert(1, ["-" * width for width in widths])
+        return [f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |" for line in lines]
 
 
 def _cell(row: Row, percent: bool) -> str:
@@ -90,11 +100,12 @@ def _cell(row: Row, percent: bool) -> str:
 
 
 def _rounded(number: float) -> str:
-    return f"{number:.1f}" if abs(number) < 100 else f"{number:.0f}"
+    return f"{number:.1f}" if abs(number) < 99.95 else f"{number:.0f}"
 
 
 def write_results(folder: Path, tables: Sequence[Table], settings: Mapping[str, Any]) -> None:
-    """Writes `results.json` (settings, notes, rows), `results.csv` (one row a number) and `results.md` (the tables).
+    """Writes `results.json` (settings, notes, rows), `results.csv` (one row a number) and `results.md` (the tables, first
+    the short ones).
 
     Each file is written beside and renamed, so that a killed write leaves the last one whole.
     """
@@ -114,7 +125,8 @@ def write_results(folder: Path, tables: Sequence[Table], settings: Mapping[str, 
         writer.writeheader()
         writer.writerows(_plain(row) for table in tables for row in table.rows)
     beside.replace(folder / "results.csv")
-    _replace(folder / "results.md", "\n".join(table.markdown() for table in tables))
+    parts = [part for table in tables for part in (table.short(), table.full())]
+    _replace(folder / "results.md", "\n".join(parts))
 
 
 def _plain(row: Row) -> dict[str, Any]:

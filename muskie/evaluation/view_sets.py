@@ -206,3 +206,10 @@ class ViewChoice:
             "nearest_rotations": f"nearest rotations, every {self.every}th set",
         }
         return f"{self.views} views, {how[self.rule]}"
+
+
+@dataclass(frozen=True)
+class PairChoice(ViewChoice):
+    """How pairs are chosen: as `ViewChoice`, of two views."""
+
+    views: int = 2

@@ -1,0 +1,90 @@
+"""Measures frozen backbones side by side: one command, one table.
+
+    python scripts/evaluate.py outputs/RUN
+    python scripts/evaluate.py outputs/ONE outputs/OTHER timm/vit_small_patch16_224 suite=[correspondence,relative_pose]
+    python scripts/evaluate.py outputs/RUN data=sevenscenes data.root=PATH size=128 views.distance=8
+
+Words without "=" are backbones: runs, folders of weights, names of our models (untrained), or any ViT of timm. The rest
+are Hydra overrides of configs/evaluate.yaml. Data, hold-out and size are those of the first run, where nothing is said.
+Writes results.json, results.csv and results.md, and prints the tables.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from omegaconf import OmegaConf
+
+from muskie.backbones.frozen import FrozenBackbone
+from muskie.backbones.load import load_backbones
+from muskie.errors import ConfigError, errors_in_words
+from muskie.evaluation.results import Table, write_results
+from muskie.evaluation.settings import SECTIONS, EvaluationSettings
+from muskie.override_words import parse_override
+from muskie.overrides import compose_config, read_overrides, split_flags
+from muskie.training.distributed import choose_device
+from muskie.training.run_folder import check_writable
+from muskie.training.trainer_config import TrainerConfig
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+
+
+def read_settings(words: Sequence[str]) -> EvaluationSettings:
+    """The settings from a command line."""
+    flags, typed = split_flags(words)
+    named = [word for word in typed if "=" not in word and not word.startswith(("+", "~"))]
+    typed = [word for word in typed if word not in named]
+    if flags:
+        raise ConfigError(f"{flags[0]}: unknown; this script takes backbones and key=value (--help says more)")
+    overrides = read_overrides(typed, CONFIGS, "evaluate", SECTIONS.names())
+    config = compose_config(CONFIGS, "evaluate", overrides)
+    if named:
+        named = [parse_override(f"backbone={word}").value() if word.startswith("{") else word for word in named]
+        also = OmegaConf.to_container(config.backbone) if OmegaConf.is_config(config.backbone) else config.backbone
+        config.backbone = [*named, *(also if isinstance(also, list) else [also] if also else [])]
+    return EvaluationSettings(config)
+
+
+def backbones(settings: EvaluationSettings) -> list[FrozenBackbone]:
+    """What is measured; trained ones are followed by themselves before training."""
+    device = choose_device(settings.values["device"])
+    dtype = TrainerConfig(precision=settings.values["precision"]).autocast_dtype(device)
+    found = []
+    for backbone in load_backbones(settings.backbones, device, dtype):
+        fresh = backbone.before_training() if settings.values["untrained"] else None
+        found += [backbone, *([fresh] if fresh else [])]
+    return found
+
+
+def evaluate(words: Sequence[str]) -> list[Table]:
+    """Measures, writes, and gives the tables."""
+    settings = read_settings(words)
+    out = settings.out or Path("evaluations") / time.strftime("%Y-%m-%d_%H-%M-%S")
+    try:
+        check_writable(out)
+    except OSError as error:
+        raise ConfigError(f"out={str(out)!r} cannot be written ({error.strerror}); give another one") from error
+    material = settings.material(progress=True)
+    models = backbones(settings)
+    tables = [suite.run(models, material, settings.suite_config(suite.name)) for suite in settings.suites]
+    write_results(out, tables, settings.plain)
+    print("\n".join(table.short() for table in tables))
+    print(f"all columns: {out}/results.md, .csv, .json")
+    return tables
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Reads the command line."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if {"-h", "--help"} & set(words):
+        print(f"{__doc__}\n{(CONFIGS / 'evaluate.yaml').read_text()}")
+        return
+    with errors_in_words():
+        evaluate(words)
+
+
+if __name__ == "__main__":
+    main()
