@@ -108,3 +108,13 @@ class SceneSource(ABC):
         Raises:
             OSError: the image cannot be read. Callers skip the frame and count it.
         """
+
+    def camera(self, scene: Scene, frame: str) -> Camera | None:
+        """The camera alone: that of `read` with geometry, for the image as stored; None where there is none.
+
+        Choosing views by their poses asks for many cameras, so a source that can does without decoding a picture.
+
+        Raises:
+            OSError: the camera cannot be read.
+        """
+        return self.read(scene, frame, geometry=True).camera

@@ -10,7 +10,7 @@ from itertools import islice
 import numpy as np
 
 from muskie.data.index import Place, SceneIndex
-from muskie.data.scene import Scene, SceneSource
+from muskie.data.scene import Camera, Scene, SceneSource
 from muskie.errors import ConfigError, DataError
 from muskie.streams import stream
 
@@ -113,7 +113,7 @@ def nearest_rotations(index: SceneIndex, views: int, every: int) -> list[ViewSet
     """
     found = []
     for place in _all(index):
-        cameras = {frame: place.source.camera(place.scene, frame) for frame in place.frames}
+        cameras = {frame: _camera(place, frame) for frame in place.frames}
         known = [number for number, frame in enumerate(place.frames) if cameras[frame] is not None]
         if len(known) < views:
             continue
@@ -131,6 +131,13 @@ def rotation_angles(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Angles in degrees, [...], between rotations [..., 3, 3]."""
     trace = np.einsum("...ij,...ij->...", one, other)
     return np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
+
+
+def _camera(place: Place, frame: str) -> Camera | None:
+    try:
+        return place.source.camera(place.scene, frame)
+    except OSError:  # a lost pose, or a picture that cannot be read: a frame less to choose from
+        return None
 
 
 def _all(index: SceneIndex) -> Iterator[Place]:

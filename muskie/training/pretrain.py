@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
+from torch import Tensor
 
 from muskie.data.dataset import LoadSampler, ViewDataset
 from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.loading import SceneLoader, build_sources
 from muskie.data.plan import StepPlan
 from muskie.errors import CheckpointError, ConfigError
-from muskie.evaluation.cross_view_gain import VIEWS, Gain, GainConfig, GainSamples, cross_view_gain, gain_samples
+from muskie.evaluation.cross_view_gain import VIEWS, Gain
 from muskie.models.masked_view import MaskedViewModel
 from muskie.models.variants import create_model
 from muskie.paths import typed_path
 from muskie.training import checkpoint
 from muskie.training.distributed import Ranks, start
+from muskie.training.heldout import HeldOut
 from muskie.training.initial import check_same_model, take_weights
 from muskie.training.memory import keep_freed_memory
 from muskie.training.optim import OptimConfig, check_same_optimizer
 from muskie.training.report import already_finished, introduction, result, stopped, summary
 from muskie.training.run_folder import Start, check_writable, choose_start, make_folder
 from muskie.training.settings import in_full, read_settings
-from muskie.training.tasks import MaskedViewTask, gain_predictor
+from muskie.training.tasks import MaskedViewTask
 from muskie.training.telemetry import Telemetry
-from muskie.training.trainer import Evaluation, RunPlan, Trainer
+from muskie.training.trainer import Measure, RunPlan, Trainer
 from muskie.training.trainer_config import TrainerConfig
 
 
@@ -54,15 +57,11 @@ class Pretraining:
         if self.trainer_config.compile and hasattr(objective, "compile"):  # one of the user's own need not know how
             objective.compile()
         self.task = MaskedViewTask(self.model, self.settings["masks"], objective, self.plan)
-        self.gain_config: GainConfig = self.settings["evaluation"]
-        self.gain_size = self.gain_config.side(self.plan.sizes)
-        if self.gain_size % self.plan.patch_size:
-            raise ConfigError(f"evaluation.size={self.gain_size} is no multiple of the patch size {self.plan.patch_size}")
         self.sources = build_sources(self.settings["data"])
         holdout: HoldOut = self.settings["holdout"]
         needs = {"train": self.plan.views, "heldout": VIEWS}
         self.train_index = SceneIndex(self.sources, "train", holdout, needs["train"], needs)
-        self.heldout = SceneIndex(self.sources, "heldout", holdout, needs["heldout"], needs) if holdout.share else None
+        self.heldout = HeldOut(self.settings["evaluation"], self.sources, holdout, self.plan, self.model)
         self.log_dir = typed_path(self.settings["log_dir"], "log_dir") if self.settings["log_dir"] else None
         where = {key: self.settings[key] for key in ("output_dir", "resume", "init_from")}
         self.start: Start = ranks.first(lambda: choose_start(**where))
@@ -73,8 +72,6 @@ class Pretraining:
             take_weights(self.model, where["init_from"])
         self.done: int = self.state["step"] if self.state else 0
         self.folder = self.start.folder
-        self.gain: Gain | None = None
-        self.unreadable: list[str] = []
 
     def _take(self, state: dict[str, Any], origin: str) -> None:
         """Loads the weights of a checkpoint, if it is one of this model and optimiser."""
@@ -111,8 +108,8 @@ class Pretraining:
             return True
         if self.ranks.device.type == "cpu":
             keep_freed_memory()
-        evaluate = self._evaluation()
         ranks = self.ranks
+        ranks.first(self.heldout.draw)
         folder = self.folder = ranks.first(self._make_folders)
         telemetry = Telemetry(folder if ranks.main else None, self.steps, self.done, self.log_dir)
         try:
@@ -120,7 +117,9 @@ class Pretraining:
                 telemetry.say(line)
             optim, config = self.settings["optim"], self.trainer_config
             run = RunPlan(self.steps, self.warmup_steps(), self.plan.reuse, len(self.plan.sizes))
-            trainer = Trainer(self.task, config, optim, run, ranks, folder, telemetry, evaluate)
+            trainer = Trainer(
+                self.task, config, optim, run, ranks, folder, telemetry, self._measures(folder), self._pictures
+            )
             if self.state:
                 trainer.restore(self.state, str(self.start.checkpoint))
             self.state = None  # its memory is as large as the model's and the optimiser's
@@ -173,24 +172,38 @@ class Pretraining:
             return round(optim.warmup * self.steps)
         return round(optim.warmup_epochs * self.trainer_config.steps_per_epoch(self.ranks.world, self.plan.reuse))
 
-    def _evaluation(self) -> Evaluation | None:
-        """Measures the cross-view gain of the model as it is, on the first rank; None without held-out data."""
-        samples: list[GainSamples] = []
+    @property
+    def gain(self) -> Gain | None:
+        """The last cross-view gain measured."""
+        return self.heldout.gain
 
-        def draw() -> None:
-            if self.heldout is not None:
-                everything = SceneIndex(self.sources, "all")
-                args = (self.gain_config, self.gain_size, self.plan.patch_size)
-                samples.append(gain_samples(self.heldout, everything, *args))
-                self.unreadable = samples[0].unreadable
+    @property
+    def unreadable(self) -> list[str]:
+        """Messages of held-out images that were left out."""
+        return self.heldout.unreadable
 
-        def evaluate() -> tuple[dict[str, float], str]:
-            predict = gain_predictor(self.model, self.ranks.device)
-            self.gain = cross_view_gain(predict, samples[0], self.gain_config.batch, self.gain_config.seed)
-            return self.gain.scalars(), str(self.gain)
+    def _measures(self, folder: Path) -> list[Measure]:
+        """The cross-view gain, and suites if they are asked for; nothing without held-out data."""
+        config, device, heldout = self.heldout.config, self.ranks.device, self.heldout
+        dtype = self.trainer_config.autocast_dtype(device)
 
-        self.ranks.first(draw)
-        return evaluate if samples else None
+        def gain(at_end: bool) -> tuple[Mapping[str, float], str]:
+            return heldout.measure_gain(device)
+
+        def suites(at_end: bool) -> tuple[Mapping[str, float], str]:
+            return heldout.run_suites(device, dtype, folder / "evaluation" if at_end and config.at_end else None)
+
+        if heldout.index is None:
+            return []
+        main = self.ranks.main
+        measures = [Measure(self.trainer_config.eval_every, gain if main else None)]
+        if config.runs_suites:
+            measures.append(Measure(config.every, suites if main else None))
+        return measures
+
+    def _pictures(self) -> Mapping[str, Tensor]:
+        device = self.ranks.device
+        return self.heldout.pictures(device, self.trainer_config.autocast_dtype(device))
 
 
 def pretrain(config: DictConfig) -> None:

@@ -34,8 +34,14 @@ class Run(Protocol):
     steps: int
     done: int
     folder: Path | None
-    gain: Gain | None
-    unreadable: list[str]
+
+    @property
+    def gain(self) -> Gain | None:
+        """The last cross-view gain measured."""
+
+    @property
+    def unreadable(self) -> list[str]:
+        """Messages of held-out images that were left out."""
 
     def warmup_steps(self) -> int:
         """Optimiser steps in which the learning rate rises."""
@@ -122,12 +128,14 @@ def summary(run: Run) -> str:
     """The last lines of a run that came to its end."""
     assert run.folder is not None
     tensorboard = run.settings["log_dir"] or run.folder / "tensorboard"
+    tables = [f"  tables       {run.folder / 'evaluation'}"] if run.settings["evaluation"].at_end else []
     return "\n".join(
         [
             "",
             f"  {run.gain or 'no held-out data, so no cross-view gain'}",
             f"  run folder   {run.folder}",
             f"  pictures     {run.folder / 'pictures'}",
+            *tables,
             f"  weights      muskie.from_pretrained({str(run.folder / 'model')!r})",
             f"  TensorBoard  tensorboard --logdir {tensorboard}",
         ]

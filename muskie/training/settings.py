@@ -17,12 +17,12 @@ from muskie.data.index import HoldOut
 from muskie.data.loading import read_sources
 from muskie.data.plan import StepPlan
 from muskie.errors import ConfigError, MuskieError
-from muskie.evaluation.cross_view_gain import GainConfig
 from muskie.masking import MaskPolicy
 from muskie.models.decoder import DecoderConfig
 from muskie.models.encoder import EncoderConfig
 from muskie.models.variants import create_model, model_config
 from muskie.objectives.pixels import MaskedPixels
+from muskie.training.heldout import EvaluationConfig
 from muskie.training.optim import OptimConfig
 from muskie.training.trainer_config import TrainerConfig
 
@@ -42,7 +42,7 @@ SECTIONS = Sections(
         "objective": MaskedPixels,
         "optim": OptimConfig,
         "trainer": TrainerConfig,
-        "evaluation": GainConfig,
+        "evaluation": EvaluationConfig,
     },
     arguments={"plan": schema(StepPlan, without=OF_THE_RUN), "model": MODEL},
     open=("data",),

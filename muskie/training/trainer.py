@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from muskie.data.dataset import Views
@@ -23,8 +23,21 @@ from muskie.training.telemetry import Telemetry
 from muskie.training.trainer_config import TrainerConfig
 from muskie.training.window import Window
 
-Evaluation = Callable[[], tuple[Mapping[str, float], str]]
-"""Measures the model as it is; gives scalars and a line for people."""
+
+@dataclass
+class Measure:
+    """Something that is measured while a model trains.
+
+    Attributes:
+        every: steps between; 0: at the end alone.
+        at_end: also at the end.
+        run: called with the model in evaluation mode and whether it is the end; gives scalars and lines for people. On
+            the first rank alone: None on the others, which wait.
+    """
+
+    every: int
+    run: Callable[[bool], tuple[Mapping[str, float], str]] | None
+    at_end: bool = True
 
 
 @dataclass
@@ -47,7 +60,8 @@ class Trainer:
         ranks: this process.
         folder: of the run; checkpoints go to `folder/checkpoints`.
         telemetry: records and shows.
-        evaluate: called with the model in evaluation mode; given to the first rank alone.
+        measures: see `Measure`; the same on all ranks but for `run`.
+        held_out_pictures: pictures by name, drawn with the model in evaluation mode; needed on the first rank alone.
     """
 
     def __init__(
@@ -59,10 +73,12 @@ class Trainer:
         ranks: Ranks,
         folder: Path,
         telemetry: Telemetry,
-        evaluate: Evaluation | None = None,
+        measures: Sequence[Measure] = (),
+        held_out_pictures: Callable[[], Mapping[str, Tensor]] | None = None,
     ) -> None:
         self.task, self.config, self.optim, self.run, self.ranks = task, config, optim, run, ranks
-        self.folder, self.telemetry, self.evaluate = folder, telemetry, evaluate
+        self.folder, self.telemetry = folder, telemetry
+        self.measures, self.held_out_pictures = measures, held_out_pictures
         self.dtype = config.autocast_dtype(ranks.device)
         self.model = task.model.to(ranks.device).train()
         self.optimizer = build_optimizer(self.model, optim)
@@ -150,7 +166,7 @@ class Trainer:
         batch = self.task.prepare(views, self.step, number % self.run.sizes)
         if self.step == 0 and number < self.run.sizes:
             with self.window.aside():
-                self._pictures(batch, f"before_training_{number}")
+                self._pictures(batch, f"before_training_{number}", held_out=number == 0)
         if number == 0:
             self._sample = batch
         with self._sync_only(number == count - 1):
@@ -168,8 +184,10 @@ class Trainer:
         with self.window.aside():
             if self._due(config.picture_every):
                 self._pictures(self._sample, "train")
-            if self._due(config.eval_every):
-                self._evaluate()
+            for measure in self.measures:
+                at_end = self.step == self.run.steps
+                if measure.at_end if at_end else self._due(measure.every):
+                    self._measure(measure, at_end)
             if self._due(config.save_every):
                 self.save(settings)
         self.telemetry.progress(self.step)
@@ -208,22 +226,28 @@ class Trainer:
             shown = {"loss": values["loss"], "img/s": values["images_per_s"], "data wait %": 100 * values["data_wait"]}
             self.telemetry.progress(self.step, shown)
 
-    def _evaluate(self) -> None:
-        if self.evaluate is not None:
+    def _measure(self, measure: Measure, at_end: bool) -> None:
+        if measure.run is not None:
             self.model.eval()
             with self._autocast():
-                values, line = self.evaluate()
+                values, line = measure.run(at_end)
             self.model.train()
             self.telemetry.scalars(self.step, values)
             self.telemetry.say(f"step {self.step}: {line}")
         self.ranks.barrier()
 
-    def _pictures(self, batch: Any, prefix: str) -> None:
-        if self.ranks.main:
-            with self._autocast():
-                pictures = self.task.pictures(batch, self.ranks.device)
-            for name, pixels in pictures.items():
-                self.telemetry.picture(self.step, f"{prefix}-{name}", pixels)
+    def _pictures(self, batch: Any, prefix: str, held_out: bool = True) -> None:
+        """Pictures of a batch, and of the held-out samples, which are always the same."""
+        if not self.ranks.main:
+            return
+        with self._autocast():
+            pictures = {f"{prefix}-{name}": pixels for name, pixels in self.task.pictures(batch, self.ranks.device).items()}
+            if held_out and self.held_out_pictures is not None:
+                self.model.eval()
+                pictures |= {f"held_out-{name}": pixels for name, pixels in self.held_out_pictures().items()}
+                self.model.train()
+        for name, pixels in pictures.items():
+            self.telemetry.picture(self.step, name, pixels)
 
     def save(self, settings: str) -> None:
         """Writes a checkpoint of now."""

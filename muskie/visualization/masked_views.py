@@ -1,15 +1,18 @@
-"""Pictures of masked views and of what a model fills in."""
+"""Masked views and what a model fills in, as one page."""
 
 from __future__ import annotations
 
 import torch
-from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from muskie.visualization.colours import ColourBar, to_bytes
+from muskie.visualization.page import page
+from muskie.visualization.sizes import enlarge
+
 GREY = 110
-GAP = 2
-LABEL = 20
-ROWS = ("original", "seen", "filled in", "confidence")
+DIMMED = 0.35
+PALE = 238
+"""Seen patches are grey beside the colours of the confidence: this contrast is left of them, and white becomes this."""
 
 
 def hide(images: Tensor, mask: Tensor, value: int = GREY) -> Tensor:
@@ -20,55 +23,58 @@ def hide(images: Tensor, mask: Tensor, value: int = GREY) -> Tensor:
 
 def fill_in(images: Tensor, mask: Tensor, pixels: Tensor) -> Tensor:
     """Images uint8 [V, 3, H, W], with pixels [V, 3, H, W] in [0, 1] where mask bool [V, h, w] hides them."""
-    predicted = (pixels * 255).round().clamp(0, 255).to(torch.uint8)
-    return torch.where(enlarge(mask, images.shape[-2:])[:, None], predicted, images)
+    return torch.where(enlarge(mask, images.shape[-2:])[:, None], to_bytes(pixels), images)
 
 
-def enlarge(mask: Tensor, size: torch.Size | tuple[int, int]) -> Tensor:
-    """Mask bool [V, h, w] at pixel resolution, bool [V, H, W]."""
-    height, width = size
-    return mask.repeat_interleave(height // mask.shape[1], 1).repeat_interleave(width // mask.shape[2], 2)
+def view_headings(mask: Tensor, first: int = 0) -> list[str]:
+    """`"view 0, whole"`, `"view 2, hidden .90"`: a heading for each view of mask bool [V, h, w], numbered from `first`."""
+    shares = mask.flatten(1).double().mean(1).tolist()
+    told = ["whole" if share == 0 else f"hidden {share:.2f}".replace(" 0.", " .") for share in shares]
+    return [f"view {number}, {text}" for number, text in enumerate(told, first)]
 
 
-def masked_view_panel(images: Tensor, mask: Tensor, pixels: Tensor, confidence: Tensor | None = None) -> Tensor:
-    """One column a view: the original, what the model sees, its prediction inside the visible rest, its confidence.
+def masked_view_page(
+    images: Tensor, mask: Tensor, pixels: Tensor, confidence: Tensor | None = None, title: str | None = None
+) -> Tensor:
+    """One column a view: the original, what the model sees, its output everywhere, and its output and confidence within
+    what was seen.
+
+    Confidence is the mean over the channels, in the colours of `viridis` from the least to the greatest of all hidden
+    pixels; both are printed at its bar, and the mean of each view below it. Seen patches are pale and grey there.
 
     Args:
         images: uint8 [V, 3, H, W].
         mask: bool [V, h, w], True = hidden.
         pixels: the prediction in [0, 1], [V, 3, H, W].
-        confidence: in (0, 1), [V, 3, H, W], shown grey (white = sure) on hidden patches.
+        confidence: in (0, 1), [V, 3, H, W]; None: without the last row.
+        title: above the page.
 
     Returns:
-        uint8 [3, height, width] with labelled rows.
+        uint8 [3, height, width].
     """
-    covered = enlarge(mask, images.shape[-2:])[:, None]
-    rows = [images, hide(images, mask), fill_in(images, mask, pixels)]
+    rows = [images, hide(images, mask), fill_in(images, mask, pixels), fill_in(images, mask, pixels)]
+    labels = ["original", "masked", "reconstruction\nall patches", "reconstruction\n+ visible"]
+    captions: list[list[str] | None] = [None] * len(rows)
+    bars: list[ColourBar | None] = [None] * len(rows)
     if confidence is not None:
-        grey = (confidence.mean(1, keepdim=True) * 255).to(torch.uint8).expand_as(images)
-        rows.append(torch.where(covered, grey, torch.full_like(images, GREY // 3)))
-    return label_rows(rows, list(ROWS[: len(rows)]))
+        picture, bar, means = _confidence(images, mask, confidence)
+        rows.append(picture)
+        labels.append("confidence\n+ visible")
+        captions.append(means)
+        bars.append(bar)
+    return page(rows, labels, view_headings(mask), title, captions=captions, bars=bars)
 
 
-def label_rows(rows: list[Tensor], labels: list[str], group: int = 0) -> Tensor:
-    """Rows of images, each uint8 [N, 3, H, W], under each other with a label above each -> uint8 [3, height, width].
-
-    Small images are enlarged by a whole factor to at least 96 pixels, so that they can be judged. A wider gap follows every
-    `group` images, such as the views of a scene; 0: none does.
-    """
-    factor = max(1, -(-96 // min(rows[0].shape[-2:])))
-    strips = []
-    for images, label in zip(rows, labels, strict=True):
-        images = images.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
-        padded = torch.nn.functional.pad(images, (0, GAP, 0, GAP), value=255)
-        parts = [part.permute(1, 2, 0, 3).flatten(2) for part in padded.split(group or len(padded))]  # [3, H, group·W]
-        apart = [torch.nn.functional.pad(part, (0, 4 * GAP), value=255) for part in parts[:-1]]
-        strip = torch.cat([*apart, parts[-1]], dim=-1)
-        strips += [_text(label, strip.shape[-1]), strip]
-    return torch.cat(strips, dim=1)
-
-
-def _text(label: str, width: int) -> Tensor:
-    canvas = Image.new("RGB", (width, LABEL), "white")
-    ImageDraw.Draw(canvas).text((2, 1), label, fill="black", font=ImageFont.load_default(14))
-    return torch.frombuffer(bytearray(canvas.tobytes()), dtype=torch.uint8).view(LABEL, width, 3).permute(2, 0, 1)
+def _confidence(images: Tensor, mask: Tensor, confidence: Tensor) -> tuple[Tensor, ColourBar | None, list[str]]:
+    """The picture, its bar (None if nothing is hidden), and what is said of each view."""
+    covered = enlarge(mask, images.shape[-2:])  # [V, H, W]
+    values = confidence.float().mean(1)  # [V, H, W]
+    grey = (PALE - (255 - images.float().mean(1, keepdim=True)) * DIMMED).to(torch.uint8).expand_as(images)
+    hidden = values[covered & values.isfinite()]
+    if not hidden.numel():
+        return grey, None, [""] * len(images)
+    bar = ColourBar(float(hidden.min()), float(hidden.max()))
+    counts = covered.flatten(1).sum(1)
+    means = ((values * covered).flatten(1).sum(1) / counts).tolist()
+    told = [f"mean {mean:.3f}" if count else "" for mean, count in zip(means, counts.tolist(), strict=True)]
+    return torch.where(covered[:, None], to_bytes(bar.colours(values)), grey), bar, told

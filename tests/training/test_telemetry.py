@@ -57,11 +57,13 @@ def test_tensorboard_holds_the_same(run: Path) -> None:
     assert all(held[key] == pytest.approx(expected[key], rel=1e-5) for key in expected)
     pictures = {tag: [event.step for event in events.Images(tag)] for tag in events.Tags()["images"]}
     name = "masked_views"
-    assert pictures == {f"before_training_0-{name}": [0], f"before_training_1-{name}": [0], f"train-{name}": [3, 6]}
+    held_out = {f"held_out-{page}": [0, 3, 6] for page in ("masked_views", "pca", "attention")}
+    batches = {f"before_training_0-{name}": [0], f"before_training_1-{name}": [0], f"train-{name}": [3, 6]}
+    assert pictures == {**batches, **held_out}
 
 
 def test_the_before_training_of_each_size_is_a_picture(run: Path) -> None:
-    names = sorted(path.name for path in (run / "run" / "pictures").iterdir())
+    names = sorted(p.name for p in (run / "run" / "pictures").iterdir() if not p.name.startswith("held_out"))
     assert names == [
         "before_training_0-masked_views-00000000.png",
         "before_training_1-masked_views-00000000.png",
@@ -69,8 +71,8 @@ def test_the_before_training_of_each_size_is_a_picture(run: Path) -> None:
         "train-masked_views-00000006.png",
     ]
     picture = Image.open(run / "run" / "pictures" / names[0])
-    # Originals, what is seen, the prediction and its confidence, of 4 views enlarged to 96 pixels.
-    assert picture.mode == "RGB" and picture.width >= 4 * 96 and picture.height >= 4 * 96
+    # Originals, what is seen, the prediction alone and among the rest, its confidence, of 4 views enlarged to 128 pixels.
+    assert picture.mode == "RGB" and picture.width >= 4 * 128 and picture.height >= 5 * 128
 
 
 def test_the_resolved_configuration_lies_beside(run: Path) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from muskie.data.images import IMAGE_SUFFIXES, open_image
 from muskie.data.scene import Camera, Frame, Scene, SceneSource
+from muskie.data.sources.files import image_size, read_grey, read_matrix, read_pose
 from muskie.data.sources.folder import existing_folder, natural_key
 from muskie.errors import DataError, nearest
 
 DEPTH_INTRINSICS = np.array([[585.0, 0.0, 320.0], [0.0, 585.0, 240.0], [0.0, 0.0, 1.0]])
 COLOUR_INTRINSICS = np.array([[525.0, 0.0, 320.0], [0.0, 525.0, 240.0], [0.0, 0.0, 1.0]])
 UNKNOWN_DEPTH = 65535
+REGISTERED_DEPTH, SENSOR_DEPTH = "depth.proj.png", "depth.png"
 
 
 class SevenScenes(SceneSource):
@@ -66,7 +67,7 @@ class SevenScenes(SceneSource):
         for folder in (room, self.root):
             file = folder / "camera-intrinsics.txt"
             if file.is_file():
-                matrix = _read_matrix(file)
+                matrix = read_matrix(file)
                 if matrix is None or matrix.shape != (3, 3):
                     raise DataError(f"{file}: expected a finite 3x3 matrix of intrinsics")
                 return matrix
@@ -84,50 +85,29 @@ class SevenScenes(SceneSource):
             return Frame(open_image(folder / frame, at_least))
         image = open_image(folder / frame)
         stem = frame.split(".")[0]
-        depth, registered = self._read_depth(folder, stem, image.size)
+        return Frame(image, self._read_depth(folder, stem, image.size), self._camera(scene, stem, image.size))
+
+    def camera(self, scene: Scene, frame: str) -> Camera | None:
+        return self._camera(scene, frame.split(".")[0], image_size(self._base / scene.name / frame))
+
+    def _camera(self, scene: Scene, stem: str, size: tuple[int, int]) -> Camera | None:
+        """The camera of a frame whose image has `size` = (width, height)."""
+        folder = self._base / scene.name
+        cam2world = read_pose(folder / f"{stem}.pose.txt")
+        if cam2world is None:
+            return None
         intrinsics = self._intrinsics[scene.name]
         if intrinsics is None:
+            registered = (folder / f"{stem}.{REGISTERED_DEPTH}").is_file()
             intrinsics = COLOUR_INTRINSICS if registered else DEPTH_INTRINSICS
-        scale = np.array([[image.width / 640], [image.height / 480], [1.0]])
-        cam2world = self._read_pose(folder / f"{stem}.pose.txt")
-        return Frame(image, depth, None if cam2world is None else Camera(intrinsics * scale, cam2world))
+        return Camera(intrinsics * np.array([[size[0] / 640], [size[1] / 480], [1.0]]), cam2world)
 
     @staticmethod
-    def _read_depth(folder: Path, stem: str, size: tuple[int, int]) -> tuple[np.ndarray | None, bool]:
-        """Depth in metres, and whether it is registered to the colour camera."""
-        for suffix, registered in (("depth.proj.png", True), ("depth.png", False)):
+    def _read_depth(folder: Path, stem: str, size: tuple[int, int]) -> np.ndarray | None:
+        """Depth in metres at `size` = (width, height)."""
+        for suffix in (REGISTERED_DEPTH, SENSOR_DEPTH):
             file = folder / f"{stem}.{suffix}"
             if file.is_file():
-                millimetres = _read_millimetres(file, size)
-                return np.where(millimetres == UNKNOWN_DEPTH, 0, millimetres / 1000).astype(np.float32), registered
-        return None, False
-
-    @staticmethod
-    def _read_pose(file: Path) -> np.ndarray | None:
-        if not file.is_file():
-            return None
-        cam2world = _read_matrix(file)
-        if cam2world is None or cam2world.shape != (4, 4):
-            raise OSError(f"{file}: expected a finite 4x4 camera-to-world matrix")
-        return cam2world
-
-
-def _read_millimetres(file: Path, size: tuple[int, int]) -> np.ndarray:
-    """A depth map at `size` = (width, height), by nearest neighbour."""
-    try:
-        with Image.open(file) as image:
-            values = np.asarray(image.resize(size, Image.Resampling.NEAREST))
-    except Exception as error:  # what damaged bytes raise differs from format to format
-        raise OSError(f"{file}: cannot be decoded ({error})") from error
-    if values.ndim != 2:
-        raise OSError(f"{file}: a colour image; expected depth in millimetres, 16-bit grey")
-    return values.astype(np.float32)
-
-
-def _read_matrix(file: Path) -> np.ndarray | None:
-    """Numbers in rows; None if there is anything else."""
-    try:
-        matrix = np.loadtxt(file, ndmin=2)
-    except ValueError:
+                millimetres = read_grey(file, size)
+                return np.where(millimetres == UNKNOWN_DEPTH, 0, millimetres / 1000).astype(np.float32)
         return None
-    return matrix if np.isfinite(matrix).all() else None

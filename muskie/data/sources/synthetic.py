@@ -75,18 +75,17 @@ class SyntheticRooms(SceneSource):
             # Rendered smaller, not shrunk: time goes with the number of pixels.
             shrink = max(at_least, SMALLEST) / shorter
             height, width = round(height * shrink), round(width * shrink)
-        focal = 0.5 * full_height / np.tan(0.5 * world.field_of_view)
-        intrinsics = np.array(
-            [
-                [focal * width / full_width, 0.0, width / 2],
-                [0.0, focal * height / full_height, height / 2],
-                [0.0, 0.0, 1.0],
-            ]
-        )
+        intrinsics = _intrinsics(world, (full_height, full_width), (height, width))
         cam2world = world.path[number].copy()
         rgb, depth = render(world.room, cam2world, intrinsics, (height, width), time=float(number))
         image = Image.fromarray(rgb)
         return Frame(image, depth, Camera(intrinsics, cam2world)) if geometry else Frame(image)
+
+    def camera(self, scene: Scene, frame: str) -> Camera | None:
+        index, number = self._address(scene, frame)
+        world = _world(self.seed, index, self.frames)
+        size = self.image_size or _size(DEFAULT_SIZE)
+        return Camera(_intrinsics(world, size, size), world.path[number].copy())
 
     def _address(self, scene: Scene, frame: str) -> tuple[int, int]:
         """The numbers of a scene and of a frame of it."""
@@ -114,6 +113,18 @@ def _world(seed: int, index: int, frames: int) -> _World:
     field_of_view = float(np.radians(rng.uniform(*FIELD_OF_VIEW)))
     room = make_room(rng)
     return _World(room, camera_path(room, frames, rng), field_of_view)
+
+
+def _intrinsics(world: _World, full: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """float64 [3, 3] of pictures of `size` (H, W) that show what pictures of the `full` size show."""
+    focal = 0.5 * full[0] / np.tan(0.5 * world.field_of_view)
+    return np.array(
+        [
+            [focal * size[1] / full[1], 0.0, size[1] / 2],
+            [0.0, focal * size[0] / full[0], size[0] / 2],
+            [0.0, 0.0, 1.0],
+        ]
+    )
 
 
 def _whole(name: str, value: object, least: int) -> int:

@@ -1,0 +1,186 @@
+"""NAVI (Jampani et al., NeurIPS 2023): photographs of scanned objects, with depth and cameras from the aligned scan."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from muskie.data.images import IMAGE_SUFFIXES, open_image
+from muskie.data.scene import Camera, Frame, Scene, SceneSource
+from muskie.data.sources.files import image_size, read_grey
+from muskie.data.sources.folder import existing_folder, natural_key
+from muskie.errors import ConfigError, DataError
+
+SPLITS = ("valid", "train", "all")
+SMALLER = "downsampled_"
+"""What the names of shrunken copies begin with."""
+
+NEAREST_DEPTH = 0.01
+"""Metres at which the disparity fills its 16 bits: a tenth per millimetre."""
+
+
+class Navi(SceneSource):
+    """Multi-view scenes of NAVI: an object in one place from many sides. All scenes of an object are one `room`.
+
+    Layout: `<root>/<object>/multiview_*/{annotations.json, images/<id>.jpg, depth/<id>.png}` (version 1.5 writes
+    `multiview-*`). Shrunken copies, `downsampled_<id>.jpg` and `.png`, are taken where they lie beside.
+
+    From NAVI's own description and tools: depth is disparity d = v / 65535 / 10 per millimetre in 16 bits, so 0 = unknown
+    (all that is not the object); q (w, x, y, z) and t, in millimetres, map the object's frame to an OpenCV camera;
+    focal_length is in pixels of the upright picture of image_size = (height, width). Assumed: square pixels, and the
+    principal point in the middle. The world of a scene is the object's frame, in metres; intrinsics follow the size of
+    the picture, and a picture of another aspect ratio than its annotation cannot be read with geometry.
+
+    Args:
+        root: the folder of the objects.
+        split: of the scenes of each object, in natural order, `"train"`: the first 90 %, rounded down; `"valid"`: the
+            others, at least one; `"all"`. The protocols of Probe3D (El Banani et al., CVPR 2024; in the order of the file
+            system) and Muskie cut alike.
+        require_wild_set: leave out objects that have no folder `wild_set`, as those protocols do.
+
+    Raises:
+        ConfigError: an unknown split.
+        DataError: `root` is missing, no scene is found or left, or a file of annotations is broken.
+    """
+
+    name = "navi"
+
+    def __init__(self, root: str | Path, split: str = "valid", require_wild_set: bool = True) -> None:
+        if split not in SPLITS:
+            raise ConfigError(f"data.split={split!r}: expected one of {', '.join(map(repr, SPLITS))}")
+        self.root = existing_folder(root, "NAVI objects (<object>/multiview_*/images)").resolve()
+        found = {path: scenes for path in self.root.iterdir() if (scenes := list(_scenes(path).items()))}
+        if not found:
+            way_out = "; for folders of plain images use data=folder"
+            if _scenes(self.root):
+                way_out = f"; this is an object: give the folder above, {str(self.root.parent)!r}"
+            raise DataError(f"data.root={str(root)!r}: no <object>/multiview_*/images/*.jpg found there{way_out}")
+        objects = [path for path in found if (path / "wild_set").is_dir() or not require_wild_set]
+        if not objects:
+            raise DataError(
+                f"data.root={str(root)!r}: none of the {len(found)} objects has a folder wild_set; "
+                f"keep them with data.require_wild_set=false"
+            )
+        self._scenes: list[Scene] = []
+        self._shots: dict[str, dict[str, _Shot]] = {}
+        for path in sorted(objects, key=lambda p: natural_key(p.name)):
+            scenes, cut = found[path], len(found[path]) * 9 // 10
+            for folder, frames in {"train": scenes[:cut], "valid": scenes[cut:], "all": scenes}[split]:
+                scene = Scene(f"{path.name}/{folder.name}", frames, room=path.name)
+                self._scenes.append(scene)
+                self._shots[scene.name] = _read_annotations(folder / "annotations.json")
+        if not self._scenes:
+            raise DataError(
+                f"data.root={str(root)!r}: data.split={split!r} is empty, for no object has two scenes; "
+                f"take 'valid' or 'all'"
+            )
+
+    def __len__(self) -> int:
+        return len(self._scenes)
+
+    def scene(self, index: int) -> Scene:
+        return self._scenes[index]
+
+    def read(self, scene: Scene, frame: str, *, at_least: int | None = None, geometry: bool = False) -> Frame:
+        path = self.root / scene.name / "images" / frame
+        if not geometry:
+            return Frame(open_image(path, at_least))
+        image = open_image(path)
+        return Frame(image, self._depth(scene, frame, image.size), self._camera(scene, frame, image.size))
+
+    def camera(self, scene: Scene, frame: str) -> Camera | None:
+        return self._camera(scene, frame, image_size(self.root / scene.name / "images" / frame))
+
+    def _camera(self, scene: Scene, frame: str, size: tuple[int, int]) -> Camera | None:
+        shot = self._shots[scene.name].get(_id(frame))
+        if shot is None:
+            return None
+        width, height = size
+        # Shrinking cuts off less than a pixel of each side, and so explains no more than this.
+        if abs(width * shot.height - height * shot.width) > max(shot.height, shot.width):
+            raise OSError(
+                f"{self.root / scene.name / 'images' / frame}: {width}x{height} pixels; annotations.json has a picture of "
+                f"{shot.width}x{shot.height}, another aspect ratio"
+            )
+        focal_x, focal_y = shot.focal * width / shot.width, shot.focal * height / shot.height
+        intrinsics = np.array([[focal_x, 0, width / 2], [0, focal_y, height / 2], [0, 0, 1]])
+        return Camera(intrinsics, shot.cam2world.copy())
+
+    def _depth(self, scene: Scene, frame: str, size: tuple[int, int]) -> np.ndarray | None:
+        """In metres, at `size` = (width, height)."""
+        folder = self.root / scene.name / "depth"
+        for stem in (Path(frame).stem, _id(frame), SMALLER + _id(frame)):
+            file = folder / f"{stem}.png"
+            if file.is_file():
+                disparity = read_grey(file, size)
+                known = disparity > 0
+                return np.divide(65535 * NEAREST_DEPTH, disparity, where=known, out=np.zeros_like(disparity))
+        return None
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """What the annotations say of a picture: its size and focal length in pixels, and its pose in metres, [4, 4]."""
+
+    height: int
+    width: int
+    focal: float
+    cam2world: np.ndarray
+
+
+def _id(file: str) -> str:
+    return Path(file).stem.removeprefix(SMALLER)
+
+
+def _scenes(folder: Path) -> dict[Path, list[str]]:
+    """The multi-view scenes of an object that hold pictures, with their frames."""
+    found = sorted(folder.glob("multiview[_-]*"), key=lambda path: natural_key(path.name))
+    return {path: frames for path in found if (frames := _frames(path / "images"))}
+
+
+def _frames(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    files = [file.name for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != "."]
+    # Shrunken copies come last, and so replace what they are copies of.
+    by_id = {_id(name): name for name in sorted(files, key=lambda name: name.startswith(SMALLER))}
+    return [by_id[key] for key in sorted(by_id, key=natural_key)]
+
+
+def _read_annotations(file: Path) -> dict[str, _Shot]:
+    """By the id of the picture; empty if there is no such file."""
+    if not file.is_file():
+        return {}
+    try:
+        entries = json.loads(file.read_text())
+        return {_id(entry["filename"]): _shot(entry) for entry in entries}
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        what = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise DataError(
+            f"{file}: {what}; expected a list of entries with filename, image_size (height, width) and "
+            f"camera (q, t, focal_length)"
+        ) from error
+
+
+def _shot(entry: dict[str, Any]) -> _Shot:
+    camera = entry["camera"]
+    height, width = (int(side) for side in entry["image_size"])
+    w, x, y, z = (float(part) for part in camera["q"])
+    translation = np.array([float(part) for part in camera["t"]]) / 1000
+    focal, norm = float(camera["focal_length"]), w * w + x * x + y * y + z * z
+    numbers = (height, width, focal, norm)
+    if translation.shape != (3,) or not all(map(math.isfinite, (*numbers, *translation))) or min(numbers) <= 0:
+        raise ValueError(f"the camera of {entry['filename']} is not usable")
+    # The rotation of a quaternion of any length, v -> q v q* / |q|^2, as a matrix; its transpose turns back.
+    vector = np.array([x, y, z])
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    rotation = ((w * w - vector @ vector) * np.eye(3) + 2 * np.outer(vector, vector) + 2 * w * cross) / norm
+    cam2world = np.eye(4)
+    cam2world[:3, :3] = rotation.T
+    cam2world[:3, 3] = -rotation.T @ translation
+    return _Shot(height, width, focal, cam2world)
