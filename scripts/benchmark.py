@@ -1,11 +1,13 @@
-"""Measures training steps and data loading.
+"""Measures training steps, data loading, and what evaluation costs.
 
     python scripts/benchmark.py step --model muskie_base --size 224 --views 8 --batch 8 --precision bf16 --compile
     python scripts/benchmark.py step --size 224 384 512 --json
     python scripts/benchmark.py data data=sevenscenes data.root=... plan.sizes=[224] trainer.workers=4
+    python scripts/benchmark.py evaluation --model muskie_base --size 512 --views 8 --queries 100
 
 `step` runs optimiser steps on random images and says how fast they are, against how fast the same matrix products and
-attention calls run bare. `data` runs the loader alone; it takes the overrides that `main.py` takes.
+attention calls run bare. `data` runs the loader alone; it takes the overrides that `main.py` takes. `evaluation` runs
+multi-view correspondence on random images, in turns with the forward passes that it needs.
 """
 
 from __future__ import annotations
@@ -172,6 +174,43 @@ def show_data(result: dict[str, Any]) -> None:
     _row("unreadable images", result["unreadable_images"])
 
 
+def benchmark_evaluation(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Fields of `muskie.evaluation.cost.measure_cost`, and what was measured where."""
+    import torch
+
+    from muskie.backbones.load import load_backbone
+    from muskie.evaluation.cost import measure_cost
+    from muskie.training.distributed import choose_device
+    from muskie.training.trainer_config import TrainerConfig
+
+    setting = {name: getattr(arguments, name) for name in ("model", "batch", "views", "size", "queries", "rounds")}
+    for name, value in setting.items():
+        if name != "model" and value < (2 if name == "views" else 1):
+            raise ConfigError(f"--{name} {value}: expected at least {2 if name == 'views' else 1}")
+    device = choose_device(arguments.device)
+    dtype = TrainerConfig(precision=arguments.precision).autocast_dtype(device)
+    backbone = load_backbone(arguments.model, device, dtype)
+    shape = (setting["batch"], setting["views"], setting["size"], setting["queries"])
+    return {
+        "setting": setting,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        **measure_cost(backbone, *shape, setting["rounds"]),
+    }
+
+
+def show_evaluation(result: dict[str, Any]) -> None:
+    """Prints the fields of `benchmark_evaluation` for people."""
+    setting, rounds = result["setting"], sorted(result["cost_of_rounds"])
+    shape = "{queries} queries, {batch} x {views} views at {size} px".format(**setting)
+    print(f"{setting['model']}, {shape}")
+    print(f"{result['device']}, {result['threads']} threads, torch {result['torch']}")
+    _row("evaluation", _milliseconds(result["evaluation_s"]))
+    _row("forward pass", _milliseconds(result["forward_s"]))
+    _row("cost", f"{result['cost']:.3f} evaluation / forward (rounds {rounds[0]:.3f} to {rounds[-1]:.3f})")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -203,6 +242,18 @@ def build_parser() -> argparse.ArgumentParser:
     data.add_argument("--loads", type=int, default=20, help="loads to time, after a first one")
     data.add_argument("--json", action="store_true", help="print one line of JSON")
     data.set_defaults(run=benchmark_data, show=show_data)
+    evaluation = commands.add_parser("evaluation", help="multi-view correspondence on random images", formatter_class=form)
+    add = evaluation.add_argument
+    add("--model", default="muskie_base", help="a run, a model of ours, or timm/NAME")
+    add("--size", type=int, default=512, help="image side in pixels")
+    add("--views", type=int, default=8, help="views of a scene")
+    add("--batch", type=int, default=1, help="scenes")
+    add("--queries", type=int, default=100, help="points that are looked for in each scene")
+    add("--rounds", type=int, default=3, help="rounds in which evaluation and forward pass take turns")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    add("--precision", choices=PRECISIONS, default="fp32", help="type of matrix products")
+    add("--json", action="store_true", help="print one line of JSON")
+    evaluation.set_defaults(run=benchmark_evaluation, show=show_evaluation)
     return parser
 
 

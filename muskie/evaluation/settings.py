@@ -142,12 +142,12 @@ class EvaluationSettings:
         Raises:
             ConfigError, DataError: it cannot be used.
         """
-        data = dict(self.values["data"] or (self.run.data if self.run else {}))
-        data = data or {"_target_": "muskie.data.sources.synthetic.SyntheticRooms"}
-        sources = build_sources(data)
-        given = self.plain.get("holdout")
-        holdout = self.values["holdout"] if given or not self.run else HoldOut(**self.run.holdout)
-        part = self.values["part"] or ("heldout" if given or self.run else "all")
+        given = self.values["data"]
+        data = given or (self.run.data if self.run else {"_target_": "muskie.data.sources.synthetic.SyntheticRooms"})
+        sources = build_sources(dict(data))
+        as_given = given or self.plain.get("holdout") or self.run is None
+        holdout = self.values["holdout"] if as_given else HoldOut(**self.run.holdout)  # type: ignore[union-attr]
+        part = self.values["part"] or ("heldout" if self.run else "all")
         if part == "heldout" and not holdout.share:
             raise DataError(f"{self.run.folder if self.run else 'holdout.share=0'} held nothing out; take part=all")
         height, width = self.size

@@ -20,8 +20,9 @@ from muskie.data.dataset import Views
 from muskie.models.flops import training_calls
 from muskie.models.variants import create_model
 from muskie.objectives.pixels import PixelLoss
+from muskie.timing import in_turns
 from muskie.training.distributed import Ranks
-from muskie.training.measure import BareCalls, SquareProduct, in_turns
+from muskie.training.measure import BareCalls, SquareProduct
 from muskie.training.memory import keep_freed_memory, peak_resident_bytes, resident_bytes, step_bytes
 from muskie.training.optim import OptimConfig
 from muskie.training.random_step import StepSetting, TrainingStep

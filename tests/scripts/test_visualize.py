@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from muskie.overrides import compose_config, read_overrides
 from muskie.training.distributed import Ranks
 from muskie.training.pretrain import Pretraining
 from muskie.training.settings import SECTIONS
+from muskie.visualization.page import Page
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -40,17 +42,26 @@ def run(tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_rows_and_columns(run: Path, visualize: Callable[[str], None], tmp_path: Path) -> None:
+def test_rows_and_columns(
+    run: Path, visualize: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pages: list[Page] = []
+    draw = Page.draw
+    monkeypatch.setattr(Page, "draw", lambda page: [pages.append(page), draw(page)][1])
     out = tmp_path / "new" / "picture.png"
     visualize(f"{run} {run} --names one other --untrained --samples 0 2 1 --out {out}")
     picture = torch.from_numpy(np.array(Image.open(out))).permute(2, 0, 1)
-    side, label, gap, between = 96, 20, 2, 8  # pixels; the last one between samples
-    sample = 4 * (side + gap)
-    assert picture.shape == (3, 5 * (side + gap + label), 3 * sample + 2 * between)
-    picture = torch.cat([picture[..., s * (sample + between) :][..., :sample] for s in range(3)], dim=-1)
-    rows = [picture[:, i * (side + gap + label) + label :][:, :side] for i in range(5)]
+    side, layout = 128, pages[0].layout
+    assert pages[0].labels == ["original", "masked", "before training", "one", "other"]
+    headings = ["view 0, whole", "view 1, whole", "view 2, hidden .75", "view 3, hidden .75"]
+    assert pages[0].columns == headings * 3 and picture.shape == (3, layout.height, layout.width)
+    gaps = [right - left - side for left, right in pairwise(layout.lefts)]
+    assert gaps[3] == gaps[7] > 4 * gaps[0], "samples lie apart"
+    rows = [
+        torch.cat([picture[:, top : top + side, left : left + side] for left in layout.lefts], dim=-1) for top in layout.tops
+    ]
     original, seen, before, one, other = rows
-    references = torch.cat([torch.arange(s * 4 * (side + gap), (s * 4 + 2) * (side + gap)) for s in range(3)])
+    references = torch.cat([torch.arange(s * 4 * side, (s * 4 + 2) * side) for s in range(3)])
     assert all(torch.equal(original[..., references], row[..., references]) for row in rows), "references are whole"
     covered = (seen == 110).all(0)
     assert torch.equal(original[:, ~covered], one[:, ~covered]) and not torch.equal(original, one)
@@ -58,7 +69,7 @@ def test_rows_and_columns(run: Path, visualize: Callable[[str], None], tmp_path:
     fresh = create_model("muskie_tiny", width=32, depth=1, heads=2, seed=3)
     samples = importlib.import_module("visualize").held_out_samples(run, 2, 8)
     expected = importlib.import_module("visualize").reconstruction(fresh, samples.images[0], samples.mask[0])
-    shown = before.unflatten(-1, (12, side + gap))[:, ::6, :4, :side:6].permute(2, 0, 1, 3)
+    shown = before.unflatten(-1, (12, side))[:, ::8, :4, ::8].permute(2, 0, 1, 3)
     assert torch.equal(shown, expected), "the weights that the run began with"
 
 

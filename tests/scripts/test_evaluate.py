@@ -1,0 +1,144 @@
+"""One command, one table: what is measured, on what, and what is told about mistakes."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from muskie.data.index import HoldOut, SceneIndex
+from muskie.data.sources.synthetic import SyntheticRooms
+from muskie.evaluation.results import Table
+from muskie.evaluation.view_sets import ViewChoice
+from muskie.models.variants import create_model
+from muskie.overrides import compose_config, read_overrides
+from muskie.training.distributed import Ranks
+from muskie.training.pretrain import Pretraining
+from muskie.training.settings import SECTIONS
+
+REPOSITORY = Path(__file__).parents[2]
+SMALL = "views.views=3 views.distance=2 views.samples=3 correspondence.queries=20"
+Evaluate = Callable[[str], list[Table]]
+
+
+@pytest.fixture
+def evaluate(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Evaluate:
+    """Runs `evaluate.py` with these words, in a folder of its own."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "scripts"))
+    monkeypatch.chdir(tmp_path)
+    script = importlib.import_module("evaluate")
+    return lambda words: script.evaluate(words.split())
+
+
+@pytest.fixture(scope="module")
+def run(tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on rooms that has ended."""
+    import torch
+
+    folder = tmp_path_factory.mktemp("runs") / "one"
+    kept = [word for word in tiny if not word.startswith(("data", "holdout"))]
+    words = [*kept, "data=synthetic", "data.scenes=10", "data.frames=8", "holdout.share=0.4", "trainer.steps=2"]
+    overrides = read_overrides([*words, f"output_dir={folder}"], REPOSITORY / "configs", "pretrain", SECTIONS.names())
+    config = compose_config(REPOSITORY / "configs", "pretrain", overrides)
+    assert Pretraining(config, Ranks(0, 1, torch.device("cpu"))).run()
+    return folder
+
+
+def test_a_run_is_measured_on_what_it_held_out(run: Path, evaluate: Evaluate, capsys: pytest.CaptureFixture[str]) -> None:
+    (table,) = evaluate(f"{run} {SMALL}")
+    out = run / "evaluation"
+    content = json.loads((out / "results.json").read_text())
+    rows = content["tables"][0]["rows"]
+    assert {row["model"] for row in rows} == {
+        "one", "one, untrained", "same pixel", "random features, patch 8", "perfect matcher, patch 8",
+    }  # fmt: skip
+    assert "synthetic, held-out frames: 3 samples of 3 views, 2 frames apart, 16 x 16 px" in table.notes[0]
+    with (out / "results.csv").open() as file:
+        assert len(list(csv.DictReader(file))) == len(rows) == len(table.rows)
+    printed = capsys.readouterr().out
+    assert table.short() in printed and table.short() in (out / "results.md").read_text()
+    assert str(out) in printed
+    # The rooms that were held out, and no other ones.
+    index = SceneIndex([SyntheticRooms(scenes=10, frames=8)], "heldout", HoldOut(0.4, "scenes"))
+    sets = ViewChoice(views=3, distance=2, samples=3).choose(index)
+    assert {views.scene.name for views in sets} <= {f"room-{n:06d}" for n in range(6, 10)}
+
+
+def test_two_checkpoints_in_one_table(run: Path, evaluate: Evaluate, tmp_path: Path) -> None:
+    create_model("muskie_tiny", width=32, depth=2, heads=2, seed=5).save_pretrained(tmp_path / "other")
+    (table,) = evaluate(f"{run} {tmp_path}/other untrained=false floors=false out=both {SMALL}")
+    assert list(dict.fromkeys(row.model for row in table.rows)) == ["one", "other"]
+    assert (tmp_path / "both" / "results.md").is_file()
+    (again,) = evaluate(f"{run} untrained=false floors=false out=again {SMALL}")
+    alone = {(row.readout, row.layer, row.metric, row.pooling): row.value for row in again.rows}
+    beside = {(row.readout, row.layer, row.metric, row.pooling): row.value for row in table.rows if row.model == "one"}
+    assert str(alone) == str(beside), "a model's numbers do not depend on what is measured beside it"
+
+
+def test_untrained_models_by_name_and_other_data(evaluate: Evaluate, tmp_path: Path) -> None:
+    words = "muskie_tiny data=synthetic data.frames=6 size=[16,24] floors=false device=cpu precision=bf16"
+    (table,) = evaluate(f"{words} {SMALL} correspondence.layers=[0,-1] correspondence.readouts=[l2]")
+    assert {(row.model, row.readout, row.layer) for row in table.rows} == {
+        ("muskie_tiny, untrained", "l2", layer) for layer in (0, 3)
+    }
+    assert "all frames" in table.notes[0] and "24 x 16 px" in table.notes[0]
+    (folder,) = (tmp_path / "evaluations").iterdir()
+    assert (folder / "results.json").is_file()
+
+
+def test_a_timm_model(evaluate: Evaluate) -> None:
+    pytest.importorskip("timm", reason="timm is not installed")
+    spec = "{name:timm/vit_tiny_patch16_224,pretrained:false,patch_size:8,label:vit}"
+    (table,) = evaluate(f"{spec} data.frames=6 data=synthetic size=20 {SMALL}")
+    assert {row.readout for row in table.rows if row.model == "vit, untrained"} == {"cosine"}, "it attends to one view"
+
+
+def test_a_suite_from_outside(run: Path, evaluate: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "outside_suite.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from muskie.evaluation.results import Row, Table\n"
+        "from muskie.evaluation.suites import suite\n"
+        "@dataclass\n"
+        "class Config:\n"
+        "    answer: float = 0.42\n"
+        "@suite(Config)\n"
+        "def mine(backbones, material, config):\n"
+        "    rows = [Row('mine', material.data, b.name, '', None, '', 'x', config.answer, 0.4, 0.5, 1) for b in backbones]\n"
+        "    return Table('Mine', [], rows, ['x'], [('x', '', 'x')])\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "outside_suite", raising=False)
+    tables = evaluate(f"{run} suite=[outside_suite.mine,correspondence] out=o {SMALL}")
+    assert [table.title for table in tables] == ["Mine", "Multi-view correspondence"]
+    assert "0.4 (0.4–0.5)" in (tmp_path / "o" / "results.md").read_text()
+
+
+def test_mistakes(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image_root: Path) -> None:
+    monkeypatch.syspath_prepend(str(REPOSITORY / "scripts"))
+    monkeypatch.chdir(tmp_path)
+    script = importlib.import_module("evaluate")
+    for words, message in {
+        "": "no backbone is named; give a run",
+        f"{run} suite=corespondence": "suite 'corespondence' is unknown; did you mean 'correspondence'",
+        f"{run} correspondence.querries=5": "correspondence.querries is unknown; did you mean 'correspondence.queries'",
+        f"{run} views.views=1": "views.views=1: expected at least 2",
+        f"{run} batch=0": "batch=0: expected at least 1",
+        f"{run} part=test": "part='test': expected heldout, train, all, or null",
+        f"{run} size=[1,2,3]": "size=[1, 2, 3]: expected a side in pixels or [height, width]",
+        f"{run} {SMALL} correspondence.layers=[7]": "layer 7 of one: expected -1 to 0",
+        f"{run} {run}": "two backbones are called 'one'; give each a label",
+        f"{run} views.distance=9": "views at a distance of 9 frames span",
+        f"muskie_tiny data=folder data.root={image_root} {SMALL}": "has no depth, which the evaluation of geometry needs",
+        "nowhere/at/all": "there is no such folder",
+        "timm/vit_tiny_patch16_22": "timm knows no model 'vit_tiny_patch16_22'; did you mean 'vit_tiny_patch16_224'",
+        f"{run} out={run}/config.yaml": "cannot be written",
+        f"{run} --fast": "--fast: unknown",
+    }.items():
+        with pytest.raises(SystemExit) as left:
+            script.main(words.split())
+        assert message in str(left.value), words
