@@ -27,7 +27,8 @@ from muskie.models.masked_view import MaskedViewModel
 from muskie.models.variants import create_model, from_pretrained
 from muskie.training.run_folder import check_writable
 from muskie.training.settings import read_settings
-from muskie.visualization.masked_views import fill_in, hide, label_rows
+from muskie.visualization.masked_views import fill_in, hide, view_headings
+from muskie.visualization.page import page
 
 BEFORE = "before training"
 
@@ -119,7 +120,8 @@ def draw(runs: list[Path], names: list[str] | None, untrained: bool, numbers: li
     chosen = [(samples.images[number], samples.mask[number]) for number in numbers]
     rows = [[images for images, _ in chosen], [hide(images, mask) for images, mask in chosen]]
     rows += [[reconstruction(model, *sample) for sample in chosen] for model in models.values()]
-    picture = label_rows([torch.cat(row) for row in rows], ["original", "seen", *models], group=VIEWS)
+    columns = [heading for _, mask in chosen for heading in view_headings(mask)]
+    picture = page([torch.cat(row) for row in rows], ["original", "masked", *models], columns, group=VIEWS)
     Image.fromarray(picture.permute(1, 2, 0).numpy()).save(out)
 
 

@@ -52,7 +52,7 @@ def masked_view_page(
     Returns:
         uint8 [3, height, width].
     """
-    rows = [images, hide(images, mask), fill_in(images, mask, pixels), fill_in(images, mask, pixels)]
+    rows = [images, hide(images, mask), to_bytes(pixels), fill_in(images, mask, pixels)]
     labels = ["original", "masked", "reconstruction\nall patches", "reconstruction\n+ visible"]
     captions: list[list[str] | None] = [None] * len(rows)
     bars: list[ColourBar | None] = [None] * len(rows)

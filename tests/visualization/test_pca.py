@@ -124,7 +124,7 @@ def disc(radius: float, seed: int, sign: float) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
-@pytest.mark.parametrize("radius", [4, 7.4], ids=["small", "most of the picture"])
+@pytest.mark.parametrize("radius", [1.5, 4, 7.4], ids=["tiny", "small", "most of the picture"])
 def test_foreground_is_what_lies_within(radius: float, sign: float) -> None:
     values, mask = disc(radius, 1, sign * 3)
     assert torch.equal(find_foreground(values), mask)
