@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -63,3 +64,12 @@ def quoted(value: str) -> str:
     """Text in quotes, as Hydra reads it: a backslash matters before a quote and at the end."""
     text = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), value)
     return f"'{text}'"
+
+
+def read_spec(word: str) -> Any:
+    """A word that names one thing, as it is, or describes it by a mapping: `{name:timm/NAME,pretrained:false}`.
+
+    Raises:
+        ConfigError: a mapping that cannot be read.
+    """
+    return parse_override(f"spec={word}").value() if word.startswith("{") else word

@@ -23,7 +23,7 @@ from muskie.backbones.load import load_backbones
 from muskie.errors import ConfigError, errors_in_words
 from muskie.evaluation.results import Table, write_results
 from muskie.evaluation.settings import SECTIONS, EvaluationSettings
-from muskie.override_words import parse_override
+from muskie.override_words import read_spec
 from muskie.overrides import compose_config, read_overrides, split_flags
 from muskie.training.distributed import choose_device
 from muskie.training.run_folder import check_writable
@@ -42,9 +42,8 @@ def read_settings(words: Sequence[str]) -> EvaluationSettings:
     overrides = read_overrides(typed, CONFIGS, "evaluate", SECTIONS.names())
     config = compose_config(CONFIGS, "evaluate", overrides)
     if named:
-        named = [parse_override(f"backbone={word}").value() if word.startswith("{") else word for word in named]
         also = OmegaConf.to_container(config.backbone) if OmegaConf.is_config(config.backbone) else config.backbone
-        config.backbone = [*named, *(also if isinstance(also, list) else [also] if also else [])]
+        config.backbone = [*map(read_spec, named), *(also if isinstance(also, list) else [also] if also else [])]
     return EvaluationSettings(config)
 
 

@@ -1,128 +1,177 @@
-"""Draws what trained models fill in on the same held-out samples, the ones that the cross-view gain is measured on.
+"""Draws what models do with the same views: what they fill in, what their features tell apart, where they find points and
+where they look.
 
     python scripts/visualize.py outputs/RUN
-    python scripts/visualize.py outputs/ONE outputs/OTHER --names published ours --untrained --samples 0 5 --out picture.png
+    python scripts/visualize.py outputs/ONE outputs/OTHER --untrained --pages fill_ins pca --samples 0 5
+    python scripts/visualize.py outputs/RUN timm/vit_small_patch16_224 --images PHOTOGRAPHS --size 224
 
-Rows: the original, what the models see, and what each fills in. Columns: the views of each sample, references first. The
-first run's configuration says where the data is and how large the images are.
+Pages: `fill_ins`, of all models side by side; `masked_views`, of each model alone, with its confidence; `pca`, the
+principal components of features; `tracks`, points of the first view found in the others; `attention`, of one patch over all
+views. Models are runs, folders of weights, or any ViT of timm, which has no masked views and no attention between views.
+Without --images, the samples are those that the first run's cross-view gain is measured on.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch import Tensor
 
-from muskie.data.index import SceneIndex
-from muskie.data.loading import build_sources
+from muskie.backbones.frozen import FrozenBackbone
+from muskie.backbones.load import load_backbones
 from muskie.errors import ConfigError, errors_in_words
-from muskie.evaluation.cross_view_gain import VIEWS, GainConfig, GainSamples, gain_samples
-from muskie.models.masked_view import MaskedViewModel
-from muskie.models.variants import create_model, from_pretrained
+from muskie.evaluation.attention_readout import can_attend
+from muskie.override_words import read_spec
+from muskie.training.distributed import choose_device
 from muskie.training.run_folder import check_writable
-from muskie.training.settings import read_settings
+from muskie.training.shown_samples import Shown, of_photographs, of_run, run_folder
+from muskie.visualization import model_pages
 from muskie.visualization.masked_views import fill_in, hide, view_headings
 from muskie.visualization.page import page
+from muskie.visualization.pca import Foreground
 
-BEFORE = "before training"
-
-
-def run_settings(run: Path) -> dict[str, Any]:
-    """The settings of a run, checked."""
-    path = run / "config.yaml"
-    config = OmegaConf.load(path)
-    if not isinstance(config, DictConfig):
-        raise ConfigError(f"{path}: a list, and not the configuration of a run")
-    return read_settings(config)
-
-
-def check_run(run: Path) -> None:
-    """Raises `ConfigError` if a folder is not that of a run that has ended."""
-    if not run.is_dir():
-        raise ConfigError(f"{run}: there is no such folder; give that of a run, as its last lines name it")
-    if not (run / "config.yaml").is_file():
-        inside = (run.parent / "config.yaml").is_file()
-        way_out = f"give {run.parent}" if inside else "give the folder of a run, as its last lines name it"
-        raise ConfigError(f"{run}: no config.yaml in it; {way_out}")
-    if not (run / "model" / "config.json").is_file():
-        raise ConfigError(
-            f"{run}: no model in it, for the run has not ended; continue it by its command with output_dir={run}"
-        )
-
-
-def held_out_samples(run: Path, count: int, patch: int) -> GainSamples:
-    """The first `count` samples that a run measures its cross-view gain on."""
-    settings = run_settings(run)
-    sources = build_sources(settings["data"])
-    if not settings["holdout"].share:
-        raise ConfigError(f"{run} held nothing out (holdout.share=0): there are no samples that it has not trained on")
-    config = settings["evaluation"]
-    size = config.side(settings["plan"]["sizes"])
-    fewer = GainConfig(max(count, 2), size, config.window, config.ratio, config.batch, config.seed)
-    heldout = SceneIndex(sources, "heldout", settings["holdout"], VIEWS)
-    return gain_samples(heldout, SceneIndex(sources, "all"), fewer, size, patch)
-
-
-def reconstruction(model: MaskedViewModel, images: Tensor, mask: Tensor) -> Tensor:
-    """The model's prediction on hidden patches, the images elsewhere: uint8 [V, 3, H, W] of images [V, 3, H, W]."""
-    pixels, _ = model.eval().reconstruct(images[None], mask[None])
-    return fill_in(images, mask, pixels[0])
+PAGES = ("fill_ins", *model_pages.PAGES)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Reads the command line and draws."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", type=Path, help="folders of runs that have ended")
-    parser.add_argument("--names", nargs="+", help="a name for each run (default: the folders' names)")
-    parser.add_argument("--untrained", action="store_true", help="also the first run's model before training")
-    parser.add_argument("--samples", nargs="+", type=int, default=[0, 1], help="numbers of samples, from 0 (default: 0 1)")
-    parser.add_argument("--out", type=Path, help="a .png or .jpg (default: pictures/held_out.png of the first run)")
+    add = parser.add_argument
+    add(
+        "models", nargs="+", help="runs that have ended, folders of weights, timm/NAME, or {name:timm/NAME,pretrained:false}"
+    )
+    add("--names", nargs="+", help="a name for each model (default: the folders' names)")
+    add("--untrained", action="store_true", help="also the first model before training")
+    add("--pages", nargs="+", choices=PAGES, help="which pages (default: all that the models and views allow)")
+    add(
+        "--images",
+        type=Path,
+        help="a folder of photographs of one scene, the first four are taken (default: held-out views)",
+    )
+    add("--size", type=int, help="side of the photographs in pixels (default: that of the first run's training, else 224)")
+    add("--samples", nargs="+", type=int, default=[0], help="numbers of held-out samples, from 0 (default: 0)")
+    add("--layers", nargs="+", type=int, help="of features, and blocks of attention (default: the last of each quarter)")
+    add("--patch", nargs=2, type=int, metavar=("ROW", "COLUMN"), help="whose attention is drawn (default: one of contrast)")
+    add("--foreground", action="store_true", help="PCA of the foreground alone, found by the first component")
+    add("--out", type=Path, help="folder (default: pictures/ of the first run, else pictures/ here)")
     arguments = parser.parse_args(argv)
     with errors_in_words():
-        out = arguments.out or arguments.runs[0] / "pictures" / "held_out.png"
-        draw(arguments.runs, arguments.names, arguments.untrained, arguments.samples, out)
-    print(out)
+        for path in draw(arguments):
+            print(path)
 
 
-def draw(runs: list[Path], names: list[str] | None, untrained: bool, numbers: list[int], out: Path) -> None:
-    """Writes the picture; see the module."""
-    for run in runs:
-        check_run(run)
-    names = list(names or [run.resolve().name for run in runs])
-    if len(names) != len(runs):
-        raise ConfigError(f"--names: {len(names)} names for {len(runs)} runs; give one for each")
-    if len(set(names)) < len(names):
-        raise ConfigError(f"the runs are named {', '.join(names)}; give each a name of its own by --names")
-    if out.suffix not in (".png", ".jpg"):
-        raise ConfigError(f"--out {out}: expected a name that ends in .png or .jpg")
-    measured = run_settings(runs[0])["evaluation"].samples
-    if outside := [number for number in numbers if not 0 <= number < measured]:
-        raise ConfigError(f"--samples {outside[0]}: expected 0 to {measured - 1}, the samples that {runs[0]} is measured on")
+def draw(arguments: argparse.Namespace) -> Iterator[Path]:
+    """Writes the pages that are asked for; gives the path of each."""
+    backbones = load(arguments.models, arguments.names, arguments.untrained)
+    run = next((folder for name in arguments.models if (folder := run_folder(name))), None)
+    out = arguments.out or (run / "pictures" if run else Path("pictures"))
     try:
-        check_writable(out.parent)
+        check_writable(out)
     except OSError as error:
-        raise ConfigError(f"--out {out}: {out.parent} cannot be written ({error.strerror}); give another one") from error
-    models = {name: from_pretrained(run / "model") for name, run in zip(names, runs, strict=True)}
-    patches = {name: model.patch_size for name, model in models.items()}
+        raise ConfigError(f"--out {out}: it cannot be written ({error.strerror}); give another folder") from error
+    p = next((b.patch_size for b in backbones if can_attend(b)), backbones[0].patch_size)
+    if arguments.images is not None:
+        shown = [of_photographs(arguments.images, arguments.size, p, run)]
+    elif run is not None:
+        shown = of_run(run, arguments.samples, p)
+    else:
+        raise ConfigError("none of the models is a run, whose held-out views could be drawn; give --images FOLDER")
+    asked = arguments.pages or PAGES
+    for name, pixels in pages(backbones, shown, asked, arguments):
+        path = out / f"{name}.png"
+        Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()).save(path)
+        yield path
+
+
+def load(models: Sequence[str], names: Sequence[str] | None, untrained: bool) -> list[FrozenBackbone]:
+    """The models by their names; before the first, if asked for, itself untrained."""
+    if names and len(names) != len(models):
+        raise ConfigError(f"--names: {len(names)} names for {len(models)} models; give one for each")
+    specs = [read_spec(word) for word in models]
+    if names:
+        mappings = [spec if isinstance(spec, Mapping) else {"name": spec} for spec in specs]
+        specs = [{**spec, "label": name} for spec, name in zip(mappings, names, strict=True)]
+    backbones = load_backbones(specs, choose_device())
+    fresh = backbones[0].before_training() if untrained else None
+    return [*([fresh] if fresh else []), *backbones]
+
+
+def pages(
+    backbones: Sequence[FrozenBackbone], shown: Sequence[Shown], asked: Sequence[str], arguments: argparse.Namespace
+) -> Iterator[tuple[str, Tensor]]:
+    """Name and picture of every page; those of one model or sample among several are called after it.
+
+    Raises:
+        ConfigError: a page that was asked for by name and that no model or sample allows.
+    """
+    ours = [backbone for backbone in backbones if can_attend(backbone)]
+    tracked = [sample for sample in shown if sample.posed is not None]
+    needs = {"fill_ins": ours, "masked_views": ours, "attention": ours, "tracks": tracked}
+    for name in asked:
+        if arguments.pages and not needs.get(name, backbones):
+            what = "views with depth and cameras" if name == "tracks" else "a model of ours"
+            raise ConfigError(f"--pages {name}: it needs {what}, and none is given")
+    for backbone in ours if arguments.patch else []:
+        check_patch(arguments.patch, shown[0].images, backbone.patch_size)
+    if "fill_ins" in asked and ours:
+        yield "fill_ins", fill_ins(ours, shown)
+    for sample in shown:
+        after = [sample.name] if len(shown) > 1 else []
+        if "pca" in asked:
+            layers = arguments.layers or (backbones[0].quarters() if len(backbones) == 1 else (-1,))
+            foreground: Foreground = "auto" if arguments.foreground else None
+            yield _named("pca", *after), model_pages.pca(backbones, sample.images, layers, foreground)
+        for backbone in backbones:
+            of = [*([backbone.name] if len(backbones) > 1 else []), *after]
+            if "masked_views" in asked and backbone in ours:
+                yield (
+                    _named("masked_views", *of),
+                    model_pages.masked_views(backbone, sample.images, sample.mask, backbone.name),
+                )
+            if "tracks" in asked and sample.posed is not None:
+                yield _named("tracks", *of), model_pages.tracks(backbone, sample.posed)
+            if "attention" in asked and backbone in ours:
+                patch, blocks = arguments.patch and tuple(arguments.patch), arguments.layers or backbone.quarters()
+                yield _named("attention", *of), model_pages.attention(backbone, sample.images, patch, blocks, backbone.name)
+
+
+def check_patch(patch: Sequence[int], images: Tensor, side: int) -> None:
+    """Raises `ConfigError` if there is no such row or column of patches."""
+    last = [images.shape[-2] // side - 1, images.shape[-1] // side - 1]
+    if any(not 0 <= given <= most for given, most in zip(patch, last, strict=True)):
+        raise ConfigError(f"--patch {patch[0]} {patch[1]}: expected a row in 0 to {last[0]} and a column in 0 to {last[1]}")
+
+
+def _named(*parts: str) -> str:
+    """A file's name of these parts."""
+    return "-".join(re.sub(r"[^\w.]+", "_", part) for part in parts)
+
+
+def fill_ins(backbones: Sequence[FrozenBackbone], shown: Sequence[Shown]) -> Tensor:
+    """The originals, what is seen of them, and what each model fills in: a row each, the samples side by side.
+
+    Raises:
+        ConfigError: the models have patches of different sizes.
+    """
+    patches = {backbone.name: backbone.patch_size for backbone in backbones}
     if len(set(patches.values())) > 1:
         raise ConfigError(f"patches of different sizes cannot be drawn side by side: {patches}")
-    if untrained:
-        settings = run_settings(runs[0])
-        model = settings["model"]
-        models = {BEFORE: create_model(model.pop("name"), seed=settings["seed"], **model), **models}
-    samples = held_out_samples(runs[0], max(numbers) + 1, next(iter(models.values())).patch_size)
-    chosen = [(samples.images[number], samples.mask[number]) for number in numbers]
-    rows = [[images for images, _ in chosen], [hide(images, mask) for images, mask in chosen]]
-    rows += [[reconstruction(model, *sample) for sample in chosen] for model in models.values()]
-    columns = [heading for _, mask in chosen for heading in view_headings(mask)]
-    picture = page([torch.cat(row) for row in rows], ["original", "masked", *models], columns, group=VIEWS)
-    Image.fromarray(picture.permute(1, 2, 0).numpy()).save(out)
+    rows = [torch.cat([s.images for s in shown]), torch.cat([hide(s.images, s.mask) for s in shown])]
+    rows += [torch.cat([reconstruction(b, s.images, s.mask) for s in shown]) for b in backbones]
+    columns = [heading for sample in shown for heading in view_headings(sample.mask)]
+    labels = ["original", "masked", *(backbone.name for backbone in backbones)]
+    return page(rows, labels, columns, group=len(shown[0].images))
+
+
+def reconstruction(backbone: FrozenBackbone, images: Tensor, mask: Tensor) -> Tensor:
+    """The prediction on hidden patches, the images elsewhere: uint8 [V, 3, H, W] of images [V, 3, H, W]."""
+    pixels, _ = backbone.model.reconstruct(images[None].to(backbone.device), mask[None])  # type: ignore[attr-defined]
+    return fill_in(images, mask, pixels[0].cpu())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The picture of held-out samples shows what the runs see and fill in."""
+"""The pages show the samples that they say, and what the models do with them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ import pytest
 import torch
 from PIL import Image
 
+from muskie.backbones.load import ours
 from muskie.models.variants import create_model
 from muskie.overrides import compose_config, read_overrides
 from muskie.training.distributed import Ranks
 from muskie.training.pretrain import Pretraining
 from muskie.training.settings import SECTIONS
+from muskie.training.shown_samples import of_photographs, of_run
+from muskie.visualization import model_pages
 from muskie.visualization.page import Page
 
 REPOSITORY = Path(__file__).parents[2]
@@ -31,14 +34,16 @@ def visualize(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return lambda words: script.main(words.split())
 
 
+def train(words: list[str]) -> None:
+    overrides = read_overrides(words, REPOSITORY / "configs", "pretrain", SECTIONS.names())
+    config = compose_config(REPOSITORY / "configs", "pretrain", overrides)
+    assert Pretraining(config, Ranks(0, 1, torch.device("cpu"))).run()
+
+
 @pytest.fixture(scope="module")
 def run(tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    overrides = read_overrides(
-        [*tiny, "holdout.share=0.5", "seed=3", f"output_dir={folder}"], REPOSITORY / "configs", "pretrain", SECTIONS.names()
-    )
-    config = compose_config(REPOSITORY / "configs", "pretrain", overrides)
-    assert Pretraining(config, Ranks(0, 1, torch.device("cpu"))).run()
+    train([*tiny, "holdout.share=0.5", "seed=3", f"output_dir={folder}"])
     return folder
 
 
@@ -48,11 +53,12 @@ def test_rows_and_columns(
     pages: list[Page] = []
     draw = Page.draw
     monkeypatch.setattr(Page, "draw", lambda page: [pages.append(page), draw(page)][1])
-    out = tmp_path / "new" / "picture.png"
-    visualize(f"{run} {run} --names one other --untrained --samples 0 2 1 --out {out}")
-    picture = torch.from_numpy(np.array(Image.open(out))).permute(2, 0, 1)
+    out = tmp_path / "new" / "folder"
+    visualize(f"{run} {run} --names one other --untrained --samples 0 2 1 --pages fill_ins --out {out}")
+    assert [path.name for path in out.iterdir()] == ["fill_ins.png"]
+    picture = torch.from_numpy(np.array(Image.open(out / "fill_ins.png"))).permute(2, 0, 1)
     side, layout = 128, pages[0].layout
-    assert pages[0].labels == ["original", "masked", "before training", "one", "other"]
+    assert pages[0].labels == ["original", "masked", "one, untrained", "one", "other"]
     headings = ["view 0, whole", "view 1, whole", "view 2, hidden .75", "view 3, hidden .75"]
     assert pages[0].columns == headings * 3 and picture.shape == (3, layout.height, layout.width)
     gaps = [right - left - side for left, right in pairwise(layout.lefts)]
@@ -67,18 +73,53 @@ def test_rows_and_columns(
     assert torch.equal(original[:, ~covered], one[:, ~covered]) and not torch.equal(original, one)
     assert torch.equal(one, other) and not torch.equal(one, before)
     fresh = create_model("muskie_tiny", width=32, depth=1, heads=2, seed=3)
-    samples = importlib.import_module("visualize").held_out_samples(run, 2, 8)
-    expected = importlib.import_module("visualize").reconstruction(fresh, samples.images[0], samples.mask[0])
+    sample = of_run(run, [0], 8)[0]
+    expected = importlib.import_module("visualize").reconstruction(ours(fresh, "fresh"), sample.images, sample.mask)
     shown = before.unflatten(-1, (12, side))[:, ::8, :4, ::8].permute(2, 0, 1, 3)
     assert torch.equal(shown, expected), "the weights that the run began with"
 
 
-def test_the_picture_lies_in_the_run_unless_said(run: Path, visualize: Callable[[str], None]) -> None:
-    visualize(str(run))
-    assert Image.open(run / "pictures" / "held_out.png").mode == "RGB"
+def test_all_pages_that_the_data_allows_lie_in_the_run(
+    run: Path, visualize: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    visualize(str(run / "model"))
+    names = ["fill_ins", "pca", "masked_views", "attention"]  # photographs without depth: no tracks
+    assert capsys.readouterr().out.split() == [str(run / "pictures" / f"{name}.png") for name in names]
+    assert all(Image.open(run / "pictures" / f"{name}.png").mode == "RGB" for name in names)
 
 
-def test_mistakes(run: Path, visualize: Callable[[str], None], tmp_path: Path) -> None:
+def test_tracks_of_data_with_geometry(
+    tiny: list[str], visualize: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = [word for word in tiny if not word.startswith(("data", "holdout"))]
+    rooms = ["data=synthetic", "data.scenes=8", "evaluation.distance=2", "evaluation.samples=2", f"output_dir={tmp_path}"]
+    train([*kept, *rooms])
+    drawn = []
+    monkeypatch.setattr(model_pages, "track_page", lambda *given, **more: drawn.append(given) or torch.zeros(3, 8, 8).byte())
+    visualize(f"{tmp_path} --pages tracks --samples 0 1")
+    assert (tmp_path / "pictures" / "tracks-sample_0.png").is_file()
+    for images, predicted, true, visible in drawn:
+        assert images.shape == (4, 3, 16, 16) and predicted.shape == true.shape == (4, 100, 2) and visible.any()
+    assert not torch.equal(drawn[0][0], drawn[1][0])
+
+
+def test_photographs_of_their_own(visualize: Callable[[str], None], image_root: Path, tmp_path: Path) -> None:
+    create_model("muskie_tiny", width=32, depth=2, heads=2).save_pretrained(tmp_path / "weights")
+    visualize(f"{tmp_path}/weights --images {image_root}/scene1 --size 24 --layers 0 1 --patch 1 2 --out {tmp_path}/out")
+    assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == ["attention", "fill_ins", "masked_views", "pca"]
+    shown = of_photographs(image_root / "scene1", 24, 8)
+    whole = Image.open(image_root / "scene1" / "02.png").resize((24, 24), Image.Resampling.BICUBIC, reducing_gap=3.0)
+    assert torch.equal(shown.images[2], torch.from_numpy(np.array(whole)).permute(2, 0, 1))
+    assert shown.mask.flatten(1).sum(1).tolist() == [0, 0, 8, 8]
+
+
+def test_a_timm_model_beside_a_run(run: Path, visualize: Callable[[str], None], tmp_path: Path) -> None:
+    pytest.importorskip("timm", reason="timm is not installed")
+    visualize(f"{run} {{name:timm/vit_tiny_patch16_224,pretrained:false,patch_size:8}} --names a b --out {tmp_path}")
+    assert sorted(path.stem for path in tmp_path.iterdir()) == ["attention-a", "fill_ins", "masked_views-a", "pca"]
+
+
+def test_mistakes(run: Path, visualize: Callable[[str], None], tmp_path: Path, image_root: Path) -> None:
     stopped = tmp_path / "stopped"
     stopped.mkdir()
     shutil.copy(run / "config.yaml", stopped)
@@ -88,18 +129,22 @@ def test_mistakes(run: Path, visualize: Callable[[str], None], tmp_path: Path) -
     assert "share: 0.5" in config
     (nothing_held_out / "config.yaml").write_text(config.replace("share: 0.5", "share: 0"))
     for words, message in {
-        f"{run} --names a b": "--names: 2 names for 1 runs",
-        f"{run} {run}": "give each a name of its own by --names",
-        f"{run} --out x.foo": "--out x.foo: expected a name that ends in .png",
+        f"{run} --names a b": "--names: 2 names for 1 models",
+        f"{run} {run}": "two backbones are called",
         f"{run} --samples -1": "--samples -1: expected 0 to 63,",
         f"{run} --samples 0 64": "--samples 64: expected 0 to 63,",
-        f"{tmp_path}": f"{tmp_path}: no config.yaml in it; give the folder of a run",
-        f"{run}/model": f"no config.yaml in it; give {run}",
-        f"{tmp_path}/gone": f"{tmp_path}/gone: there is no such folder",
-        f"{run} --out {run}/config.yaml/x.png": "config.yaml cannot be written (",
+        f"{tmp_path}": f"{tmp_path}: no config.json and no model.safetensors; give a folder written by save_pretrained",
+        f"{tmp_path}/gone": f"{tmp_path}/gone: no config.json",
+        f"{run} --out {run}/config.yaml/x": "config.yaml/x: it cannot be written (",
         f"{nothing_held_out}": f"{nothing_held_out} held nothing out",
-        f"{stopped}": f"{stopped}: no model in it, for the run has not ended; continue it",
+        f"{stopped}": "no config.json and no model.safetensors",
+        f"{run} --pages tracks": "--pages tracks: it needs views with depth and cameras",
+        f"{run} --patch 9 9 --pages attention": "--patch 9 9: expected a row in 0 to 1 and a column in 0 to 1",
+        f"{run} --layers 5 --pages pca": "layer 5 of",
+        f"{run} --images {image_root}/scene1 --size 30": "--size 30: expected a multiple of the patch size 8",
+        f"{run} --images {tmp_path}/none": "does not exist",
+        "muskie_tiny": "none of the models is a run, whose held-out views could be drawn; give --images FOLDER",
     }.items():
         with pytest.raises(SystemExit) as left:
             visualize(words)
-        assert message in str(left.value)
+        assert message in str(left.value), words

@@ -1,0 +1,134 @@
+"""Views to draw: the held-out samples of a run, or anybody's photographs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from muskie.data.images import Crop
+from muskie.data.index import SceneIndex
+from muskie.data.loading import build_sources
+from muskie.data.sources.folder import ImageFolders
+from muskie.errors import ConfigError, DataError
+from muskie.evaluation.cross_view_gain import REFERENCES, VIEWS, gain_samples
+from muskie.evaluation.posed_views import PosedViews, read_posed
+from muskie.evaluation.view_sets import spaced
+from muskie.masking import MaskChoice, MaskPolicy
+from muskie.paths import typed_path
+from muskie.streams import stream
+from muskie.training.heldout import EvaluationConfig
+from muskie.training.settings import read_settings
+
+SIDE = 224
+"""Side of photographs in pixels where neither the caller nor a run says."""
+
+
+@dataclass
+class Shown:
+    """Views of one scene.
+
+    Attributes:
+        images: uint8 [V, 3, H, W].
+        mask: bool [V, h, w], True = hidden; views 0 and 1 are whole.
+        posed: other views of the same data with depth and cameras, for tracks; None: it has none.
+        name: of the sample.
+    """
+
+    images: Tensor
+    mask: Tensor
+    posed: PosedViews | None
+    name: str
+
+
+def run_folder(name: str) -> Path | None:
+    """The folder of a run that somebody named, by it or its `model` folder; None if it is none."""
+    if name.startswith("{"):
+        return None
+    path = Path(name).expanduser()
+    return next((folder for folder in (path, path.parent) if (folder / "config.yaml").is_file()), None)
+
+
+def run_settings(run: Path) -> dict[str, Any]:
+    """The settings of a run, checked."""
+    config = OmegaConf.load(run / "config.yaml")
+    if not isinstance(config, DictConfig):
+        raise ConfigError(f"{run}/config.yaml: a list, and not the configuration of a run")
+    return read_settings(config)
+
+
+def of_run(run: Path, numbers: Sequence[int], patch: int) -> list[Shown]:
+    """Samples that a run measures its cross-view gain on.
+
+    Args:
+        run: its folder.
+        numbers: of the samples, from 0.
+        patch: side of a patch in pixels.
+
+    Raises:
+        ConfigError: a number that is out of range, or a run that held nothing out.
+    """
+    settings = run_settings(run)
+    config: EvaluationConfig = settings["evaluation"]
+    if outside := [number for number in numbers if not 0 <= number < config.samples]:
+        raise ConfigError(
+            f"--samples {outside[0]}: expected 0 to {config.samples - 1}, the samples that {run} is measured on"
+        )
+    if not settings["holdout"].share:
+        raise ConfigError(f"{run} held nothing out (holdout.share=0): there are no samples that it has not trained on")
+    size = config.side(settings["plan"]["sizes"])
+    sources = build_sources(settings["data"])
+    heldout = SceneIndex(sources, "heldout", settings["holdout"], VIEWS)
+    fewer = replace(config, samples=max(max(numbers) + 1, 2))
+    samples = gain_samples(heldout, SceneIndex(sources, "all"), fewer, size, patch)
+    posed = _posed(heldout, config, size, max(numbers) + 1)
+    return [
+        Shown(samples.images[n], samples.mask[n], posed[n % len(posed)] if posed else None, f"sample {n}") for n in numbers
+    ]
+
+
+def _posed(heldout: SceneIndex, config: EvaluationConfig, size: int, count: int) -> list[PosedViews]:
+    try:
+        sets = spaced(heldout, VIEWS, config.distance, count, config.seed)
+        return [read_posed(views, (size, size)) for views in sets]
+    except (DataError, OSError):  # no geometry, or scenes too short: there are no tracks to draw
+        return []
+
+
+def of_photographs(folder: Path, size: int | None, patch: int, run: Path | None = None) -> Shown:
+    """The first four photographs of a folder, in the natural order of their names, cropped to squares.
+
+    Args:
+        folder: of photographs of one scene.
+        size: side in pixels, a multiple of `patch`; None: the largest that the run trained at, else 224 or near it.
+        patch: side of a patch in pixels.
+        run: that a size is taken from.
+
+    Raises:
+        ConfigError: a size that no patches fill.
+        DataError: fewer than two photographs, or one that cannot be read.
+    """
+    if size is None:
+        size = max(run_settings(run)["plan"]["sizes"]) if run else max(round(SIDE / patch), 1) * patch
+    if size < patch or size % patch:
+        raise ConfigError(f"--size {size}: expected a multiple of the patch size {patch}")
+    source = ImageFolders(typed_path(folder, "--images"))
+    scene = source.scene(0)
+    names = list(scene.frames)[:VIEWS]
+    if len(names) < 2:
+        raise DataError(f"--images {folder}: one image in {scene.name!r}; 2 to {VIEWS} of one scene are needed")
+    try:
+        read = [source.read(scene, name, at_least=size).image for name in names]
+    except OSError as error:
+        raise DataError(f"--images {folder}: {error}") from error
+    images = torch.from_numpy(np.stack([Crop.centre(im.width, im.height, 1.0).image(im, size, size) for im in read]))
+    whole = min(REFERENCES, len(names) - 1)
+    policy, grid = MaskPolicy(("random",), (0.9,), references=whole), (size // patch, size // patch)
+    mask = policy.draw(MaskChoice("random", 0.9, whole), [stream(0, "photographs")], len(names), grid)[0]
+    return Shown(images, mask, None, folder.name)
