@@ -1,0 +1,242 @@
+"""Probe3D's protocol against brute force, closed forms and chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from paired import DEPTH, FOCAL, by_place, plane_pairs, remembered, room_pairs, turn
+from torch import Tensor
+
+from muskie.errors import ConfigError
+from muskie.evaluation.dense_matching import ALL
+from muskie.evaluation.posed_views import PosedViews
+from muskie.evaluation.probe3d import NAVI, SCANNET, Locations, Probe3DConfig, columns, evaluate_probe3d
+from muskie.evaluation.ratio_matches import Matches, ratio_matches
+from muskie.evaluation.results import Row
+from muskie.streams import stream
+
+CONFIG = Probe3DConfig(scale=None, bins=())
+SIZE = (48, 64)
+
+
+def noise(views: PosedViews, patch: int = 8) -> Tensor:
+    generator = torch.Generator().manual_seed(views.numbers[0])
+    return torch.randn(len(views.images), 2, 6, *(side // patch for side in views.size), generator=generator)
+
+
+def run(
+    views: PosedViews, features: Callable[[PosedViews], Tensor], patch: int, config: Probe3DConfig = CONFIG
+) -> dict[tuple[str, str, str], Row]:
+    """(model, pooling, metric) -> row."""
+    backbone = remembered([views], features, patch, "model")
+    rows = evaluate_probe3d([backbone], [views], ["room"] * 100, config).rows("probe3d", "test")
+    return {(row.model, row.pooling, row.metric): row for row in rows}
+
+
+def flags(count: int, *, without: tuple[int, ...] = ()) -> Tensor:
+    return torch.tensor([[number not in without for number in range(count)]])
+
+
+def test_weights_are_one_minus_the_ratio_of_distances() -> None:
+    """Unit vectors in the plane at 0, 60 and 90 degrees; queries at 0, 30, 75 and 90."""
+
+    def unit(*degrees: float) -> Tensor:
+        angles = torch.deg2rad(torch.tensor(degrees))
+        return torch.stack([angles.cos(), angles.sin()])[None]
+
+    source, target = unit(0, 30, 76, 89), unit(0, 60, 90)
+    found = ratio_matches(3 * source, target / 7, flags(4), flags(3), keep=4)
+    # Distances 1 - cosine, so weights: 1 - 0/.5; 30 degrees to both: 0; 14 and 16 degrees: .23; 1 and 29: .999.
+    assert found.sources.tolist() == [[0, 3, 2, 1]]
+    assert found.targets[0, :3].tolist() == [0, 2, 2]
+    assert found.counted.all()
+    assert ratio_matches(source, target, flags(4), flags(3), keep=2).sources.tolist() == [[0, 3]]
+    assert ratio_matches(source, target, flags(4, without=(0,)), flags(3), keep=2).sources.tolist() == [[3, 2]]
+    some = ratio_matches(source, target, flags(4, without=(0, 3)), flags(3), keep=3)
+    assert some.sources[0, :2].tolist() == [2, 1] and some.counted.tolist() == [[True, True, False]]
+    without = ratio_matches(source, target, flags(4), flags(3, without=(2,)), keep=4)
+    assert 2 not in without.targets and without.sources[0, 0] == 0
+    assert not ratio_matches(source, target, flags(4), flags(3, without=(0, 1)), keep=4).counted.any()
+
+
+def test_equal_matches_weigh_nothing_and_keep_their_order() -> None:
+    features = torch.ones(1, 3, 5)
+    found = ratio_matches(features, features, flags(5), flags(5), keep=3)
+    assert found.sources.tolist() == [[0, 1, 2]] and found.counted.all()
+
+
+def test_matches_are_those_of_brute_force_however_they_are_cut() -> None:
+    rng = stream(0, "ratio")
+    source, target = rng.standard_normal((2, 4, 30)), rng.standard_normal((2, 4, 20))
+    known, allowed = rng.random((2, 30)) < 0.7, rng.random((2, 20)) < 0.7
+    arguments = [torch.from_numpy(x) for x in (source, target, known, allowed)]
+    whole = ratio_matches(*arguments, keep=9)
+    parts = ratio_matches(*arguments, keep=9, memory=1e-9)
+    for pair in range(2):
+        weights = {}
+        for i in np.flatnonzero(known[pair]):
+            places = np.flatnonzero(allowed[pair])
+            one, others = source[pair, :, i], target[pair][:, places]
+            distances = 1 - one @ others / np.linalg.norm(one) / np.linalg.norm(others, axis=0)
+            order = np.argsort(distances)
+            weights[i] = (1 - distances[order[0]] / distances[order[1]], places[order[0]])
+        best = sorted(weights, key=lambda i: -weights[i][0])[:9]
+        assert whole.sources[pair].tolist() == best
+        assert whole.targets[pair].tolist() == [weights[i][1] for i in best]
+    assert all(torch.equal(getattr(whole, part), getattr(parts, part)) for part in ("sources", "targets", "counted"))
+
+
+def test_the_ratio_needs_two_targets() -> None:
+    with pytest.raises(ConfigError, match="needs two locations"):
+        ratio_matches(torch.ones(1, 2, 3), torch.ones(1, 2, 1), flags(3), flags(1), keep=1)
+
+
+def test_the_same_location_is_off_by_the_shift_and_its_length() -> None:
+    """A shift of 5 pixels is 5 · 2 m / 50 px = 20 cm on the plane."""
+    views = plane_pairs([(3.0, -4.0)], SIZE)
+    model = "same location, patch 8"
+    for pixels, centimetres in ((4.9, 19.9), (5.1, 20.1)):
+        rows = run(views, noise, 8, replace(CONFIG, pixels=[pixels], centimetres=[centimetres]))
+        for metric in (f"recall@{pixels:g}px", f"recall@{centimetres:g}cm"):
+            assert rows[model, ALL, metric].value == (pixels > 5)
+            assert rows[model, ALL, metric].count == 6 * 8
+    scaled = run(views, noise, 8, replace(CONFIG, pixels=[9, 11], scale=96))
+    assert [scaled[model, ALL, f"recall@{t}px"].value for t in (9, 11)] == [0, 1]
+
+
+def test_an_oracle_is_right_where_there_is_an_answer() -> None:
+    """All moves by two patches: those of two columns leave the picture, and their matches are misses."""
+    views = plane_pairs([(-16.0, 0.0)], SIZE)
+    config = replace(CONFIG, pixels=[0.01], centimetres=[0.1])
+    rows = run(views, lambda v: by_place(v, 8, 0.05), 8, config)
+    assert rows["model", ALL, "seen"].value == pytest.approx(6 / 8)
+    for metric in ("recall@0.01px", "recall@0.1cm"):
+        assert rows["model", ALL, metric].value == pytest.approx(6 / 8)
+        assert rows["perfect matcher, patch 8", ALL, metric].value == 1
+    assert rows["model", ALL, "seen"].count == 48
+    assert rows["perfect matcher, patch 8", ALL, "seen"].count == 36
+
+
+def test_the_surest_matches_are_those_that_have_an_answer() -> None:
+    """An exact answer has d1 = 0 and the weight 1, so that of as many as are seen none is a miss."""
+    views = plane_pairs([(-16.0, 0.0)], SIZE)
+    rows = run(views, lambda v: by_place(v, 8, 0.05), 8, replace(CONFIG, pixels=[0.01], keep=36))
+    assert rows["model", ALL, "recall@0.01px"].value == 1 == rows["model", ALL, "seen"].value
+    assert rows["model", ALL, "seen"].count == 36
+
+
+def test_at_most_so_many_of_every_pair_are_kept() -> None:
+    views = plane_pairs([(0.0, 0.0), (8.0, 0.0)], SIZE)
+    views.depth[0, 0, :, 8:] = 0  # one column of 6 patches is known
+    rows = run(views, noise, 8, replace(CONFIG, keep=10))
+    assert rows["model", ALL, "seen"].count == 6 + 10
+    assert rows["same location, patch 8", ALL, "seen"].count == 6 + 48
+
+
+def matches(*numbers: tuple[int, int]) -> Matches:
+    sources, targets = torch.tensor(numbers).T[:, None]
+    return Matches(sources, targets, torch.ones_like(sources, dtype=torch.bool))
+
+
+def test_what_is_not_known_in_view_1_is_a_miss_in_space_alone() -> None:
+    views = plane_pairs([(0.0, 0.0)], SIZE)
+    views.depth[:, 1, :8, :8] = 0
+    values = Locations(views, (6, 8)).values(matches((0, 0), (1, 1)), replace(CONFIG, pixels=[1], centimetres=[1, 900]))
+    assert values["recall@1px"].tolist() == [[True, True]]
+    assert values["recall@1cm"].tolist() == values["recall@900cm"].tolist() == [[False, True]]
+    assert values["seen"].tolist() == [[False, True]]
+
+
+def test_what_lies_behind_view_1_is_a_miss() -> None:
+    views = plane_pairs([(0.0, 0.0)], SIZE)
+    views.cam2world[:, 1, :3, :3] = torch.from_numpy(turn(180.0))
+    locations = Locations(views, (6, 8))
+    sources, targets = torch.cartesian_prod(torch.arange(48), torch.arange(48)).T[:, None]
+    everywhere = Matches(sources, targets, torch.ones_like(sources, dtype=torch.bool))
+    values = locations.values(everywhere, replace(CONFIG, pixels=[1e6]))
+    assert not values["recall@1e+06px"].any() and not values["seen"].any()
+
+
+def test_a_point_that_view_1_does_not_see_counts_by_its_distance() -> None:
+    """Occluded in view 1, yet it has a place there: the protocol tests nothing but the distance."""
+    views = plane_pairs([(0.0, 0.0)], SIZE)
+    views.depth[:, 1] = DEPTH / 2
+    values = Locations(views, (6, 8)).values(matches((5, 5), (5, 6)), replace(CONFIG, pixels=[1], centimetres=[99, 101]))
+    assert not values["seen"].any()
+    assert values["recall@1px"].tolist() == [[True, False]]
+    away = DEPTH / 2 * 100  # cm along the axis; the ray is a little longer
+    x, y = (5.5 * 8 - 32) / FOCAL, (0.5 * 8 - 24) / FOCAL
+    assert away * (1 + x * x + y * y) ** 0.5 > 101
+    assert not values["recall@99cm"].any() and not values["recall@101cm"].any()
+
+
+def test_only_locations_of_known_depth_are_matched_to_if_so_asked() -> None:
+    views = plane_pairs([(0.0, 0.0)], SIZE)
+    views.depth[:, 1, :, 32:] = 0
+    config = replace(CONFIG, pixels=[0.01])
+    everywhere = run(views, lambda v: by_place(plane_pairs([(0.0, 0.0)], SIZE), 8, 0.05), 8, config)
+    known = run(views, lambda v: by_place(plane_pairs([(0.0, 0.0)], SIZE), 8, 0.05), 8, replace(config, known_targets=True))
+    assert everywhere["model", ALL, "recall@0.01px"].value == 1
+    assert known["model", ALL, "recall@0.01px"].value == 0.5
+
+
+def test_random_features_are_at_chance() -> None:
+    views = plane_pairs([(2.0, 1.0)] * 10, (12, 16))
+    rows = run(views, lambda v: noise(v, 1), 1, replace(CONFIG, pixels=[3, 6], keep=10_000))
+    y, x = torch.meshgrid(torch.arange(12) + 0.5, torch.arange(16) + 0.5, indexing="ij")
+    centres = torch.stack([x, y], dim=-1).flatten(0, 1)
+    distances = torch.cdist(centres + torch.tensor([2.0, 1.0]), centres)
+    for model in ("model", "random features, patch 1"):
+        for threshold in (3, 6):
+            row = rows[model, ALL, f"recall@{threshold}px"]
+            chance = (distances < threshold).double().mean().item()
+            assert row.count == 1920
+            assert row.value == pytest.approx(chance, abs=4 * (chance * (1 - chance) / row.count) ** 0.5)
+
+
+def test_features_are_upsampled_to_the_grid() -> None:
+    """On a grid as fine as the features nothing changes; a finer one gives locations, and recall, between patches."""
+    views = plane_pairs([(4.0, 0.0)], SIZE)
+    config = replace(CONFIG, pixels=[1])
+
+    def places(v: PosedViews) -> Tensor:
+        return by_place(v, 8, 0.4)
+
+    plain, same = run(views, places, 8, config), run(views, places, 8, replace(config, grid=(6, 8)))
+    fine = run(views, places, 8, replace(config, grid=(24, 32)))
+    assert same["model", ALL, "recall@1px"] == plain["model", ALL, "recall@1px"]
+    assert plain["model", ALL, "recall@1px"].value == 0  # half a patch: no location is nearer than 4 pixels
+    assert fine["model", ALL, "recall@1px"].value > 0.5
+    assert fine["same location, grid 24 x 32", ALL, "seen"].count == 24 * 32
+    assert fine["perfect matcher, grid 24 x 32", ALL, "recall@1px"].value == 1
+
+
+def test_pairs_are_counted_in_their_bin_of_viewpoint_angle() -> None:
+    views = plane_pairs([(0.0, 0.0)] * 4, SIZE)
+    for number, degrees in enumerate((0.0, 14.0, 16.0, 61.0)):
+        views.cam2world[number, 1, :3, :3] = torch.from_numpy(turn(degrees, 2))
+    rows = run(views, noise, 8, Probe3DConfig(keep=7))
+    names = ["viewpoint [0, 15)", "viewpoint [15, 30)", "viewpoint [30, 60)", "viewpoint [60, 180]", ALL]
+    assert [rows["model", name, "seen"].count for name in names] == [14, 7, 0, 7, 28]
+
+
+def test_in_rendered_rooms_an_oracle_beats_chance_by_far() -> None:
+    for views in room_pairs(2, distance=6):
+        rows = run(views, lambda v: by_place(v, 4, 0.4), 4, replace(CONFIG, keep=50, centimetres=[30]))
+        for metric in ("recall@5px", "recall@30cm"):
+            assert rows["model", ALL, metric].value > 0.9 * rows["model", ALL, "seen"].value
+            assert rows["random features, patch 4", ALL, metric].value < 0.5
+        assert rows["perfect matcher, patch 4", ALL, "recall@5px"].value == 1
+
+
+def test_settings() -> None:
+    assert columns(NAVI) == ["recall@5px", "recall@25px", "recall@50px", "recall@1cm", "recall@2cm", "recall@5cm", "seen"]
+    assert SCANNET.grid == (120, 160) and SCANNET.keep == 1000
+    with pytest.raises(ConfigError) as error:
+        Probe3DConfig(grid=(0, 3), keep=0, pixels=[-1], centimetres=[0], scale=0, bins=[0])
+    for key in ("grid=[0, 3]", "keep=0", "pixels=[-1]", "centimetres=[0]", "scale=0", "bins=[0]"):
+        assert f"probe3d.{key}" in str(error.value)
