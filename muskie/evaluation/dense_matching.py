@@ -37,7 +37,7 @@ class DenseMatchingConfig(ProbeConfig):
     """What is asked and how answers are read and counted; besides, the settings of `ProbeConfig`.
 
     Attributes:
-        layers: whose features are read; negative ones count from the end; None: all.
+        layers: whose features are read; negative ones count from the end; None: the last of each quarter.
         norm: apply the model's final norm to features.
         flow: how a position is read from correlations, see `muskie.evaluation.dense_readout.FLOWS`.
         pixels: thresholds of PCK in pixels.
@@ -46,7 +46,7 @@ class DenseMatchingConfig(ProbeConfig):
         bins: edges of the bins of viewpoint angle, rising, in degrees; none: all pairs alone.
     """
 
-    layers: Sequence[int] | None = (-1,)
+    layers: Sequence[int] | None = None
     norm: bool = True
     flow: str = "neighbours"
     pixels: Sequence[float] = (1, 3, 5, 8, 16, 32)
@@ -74,7 +74,7 @@ class DenseMatchingConfig(ProbeConfig):
 
     def layers_of(self, backbone: FrozenBackbone) -> list[int]:
         """Numbers of a backbone's layers that are read."""
-        return backbone.layers(range(backbone.depth) if self.layers is None else self.layers)
+        return backbone.quarters() if self.layers is None else backbone.layers(self.layers)
 
     def unit(self, size: tuple[int, int]) -> float:
         """How many of the pixels that are counted a pixel of a picture of `size` (H, W) is."""

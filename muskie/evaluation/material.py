@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 
 from muskie.data.index import SceneIndex
+from muskie.evaluation.pair_choice import PairChoice
 from muskie.evaluation.posed_views import PosedViews, posed_batches
-from muskie.evaluation.view_sets import PairChoice, ViewChoice, ViewSet
+from muskie.evaluation.view_sets import ViewChoice, ViewSet
 
 
 @dataclass
@@ -36,7 +37,7 @@ class Material:
     size: tuple[int, int]
     train: SceneIndex | None = None
     views: ViewChoice = field(default_factory=ViewChoice)
-    pairs: ViewChoice = field(default_factory=PairChoice)
+    pairs: PairChoice = field(default_factory=PairChoice)
     crop: str = "centre"
     batch: int = 4
     workers: int = 0
@@ -71,3 +72,8 @@ class Material:
         if self.unreadable:
             notes.append(f"{len(self.unreadable)} samples could not be read, the first: {self.unreadable[0]}")
         return notes
+
+
+def of_pixels(scale: int | None) -> str:
+    """A sentence on what pixels are."""
+    return "Pixels are those " + ("of the picture." if scale is None else f"of a picture whose shorter side has {scale}.")

@@ -40,7 +40,7 @@ class Probe3DConfig:
     """What is asked and how answers are counted. The defaults are those on ScanNet but for the grid.
 
     Attributes:
-        layers: whose features are read; negative ones count from the end; None: all.
+        layers: whose features are read; negative ones count from the end; None: the last of each quarter.
         norm: apply the model's final norm to features.
         grid: (h, w) that features are upsampled to, bicubic; None: that of the patches.
         known_targets: only locations of known depth can be matched to (on NAVI: those on the object).
@@ -51,7 +51,7 @@ class Probe3DConfig:
         bins: edges of the bins of viewpoint angle, rising, in degrees; none: all pairs alone.
     """
 
-    layers: Sequence[int] | None = (-1,)
+    layers: Sequence[int] | None = None
     norm: bool = True
     grid: tuple[int, int] | None = None
     known_targets: bool = False
@@ -174,7 +174,7 @@ def _matched(
     backbones: Sequence[FrozenBackbone], views: PosedViews, config: Probe3DConfig
 ) -> Iterator[tuple[Line, Matches, Locations]]:
     for backbone in backbones:
-        layers = backbone.layers(range(backbone.depth) if config.layers is None else config.layers)
+        layers = backbone.quarters() if config.layers is None else backbone.layers(config.layers)
         for layer, features in zip(layers, backbone.features(views.images, layers, config.norm), strict=True):
             yield Line(backbone.name, "ratio test", layer), *_match(features, views, config)
 

@@ -1,85 +1,9 @@
-"""The suites of `scripts/evaluate.py`. A new one is one decorated function, here or in anybody's package.
-
-    from muskie.evaluation.suites import suite
-
-    @suite(MyConfig)
-    def mine(backbones, material, config) -> Table: ...
-
-It is then run by `suite=[my_package.mine]`; its settings are the fields of `MyConfig`, a dataclass.
-"""
+"""The suites of this package, by name; `muskie.evaluation.suite_registry` says how to add one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Generic, NamedTuple, TypeVar
+from muskie.evaluation.multi_view_suites import correspondence
+from muskie.evaluation.suite_registry import find_suite, list_suites, suite
+from muskie.evaluation.two_view_suites import dense_matching, probe3d, relative_pose
 
-from muskie.backbones.frozen import FrozenBackbone
-from muskie.config import resolve_target
-from muskie.errors import ConfigError, nearest
-from muskie.evaluation import correspondence as multi_view
-from muskie.evaluation.correspondence import CorrespondenceConfig
-from muskie.evaluation.material import Material
-from muskie.evaluation.results import Table
-
-C = TypeVar("C")
-
-Run = Callable[[Sequence[FrozenBackbone], Material, C], Table]
-"""Measures backbones, at least one, on the same material."""
-
-
-class Suite(NamedTuple, Generic[C]):
-    """A suite: its name, the class of its settings, and what runs it."""
-
-    name: str
-    config: type[C]
-    run: Run[C]
-
-
-_suites: dict[str, Suite[Any]] = {}
-
-
-def suite(config: type[C]) -> Callable[[Run[C]], Run[C]]:
-    """Makes a function a suite, known by its name; `config` is the dataclass of its settings."""
-
-    def register(run: Run[C]) -> Run[C]:
-        name = run.__name__
-        _suites[name] = _suites[f"{run.__module__}.{name}"] = Suite(name, config, run)
-        return run
-
-    return register
-
-
-def list_suites() -> list[str]:
-    """The names of this package's suites."""
-    return sorted(name for name in _suites if "." not in name)
-
-
-def find_suite(name: str) -> Suite[Any]:
-    """A suite by its name or its import path.
-
-    Raises:
-        ConfigError: there is none of that name.
-    """
-    if name not in _suites and "." in name:
-        resolve_target({"_target_": name}, "suite")  # importing it makes it known
-    if name not in _suites:
-        raise ConfigError(f"suite {name!r} is unknown{nearest(name, list_suites())}; an own one is given by its import path")
-    return _suites[name]
-
-
-@suite(CorrespondenceConfig)
-def correspondence(backbones: Sequence[FrozenBackbone], material: Material, config: CorrespondenceConfig) -> Table:
-    """Multi-view correspondence, see `muskie.evaluation.correspondence`."""
-    sets = material.views.choose(material.index)
-    groups = [views.group for views in sets]
-    batches = material.batches(sets, "correspondence")
-    tally = multi_view.evaluate_correspondence(backbones, batches, groups, config, material.floors)
-    rows = tally.rows("correspondence", material.data, material.seed)
-    pixels = "of the picture" if config.scale is None else f"of a picture whose shorter side has {config.scale}"
-    notes = [
-        *material.notes(sets, material.views),
-        f"{config.queries} queries in each first view. Pixels are those {pixels}. A match is the centre of its patch.",
-    ]
-    columns = multi_view.columns(config)
-    percent = frozenset(column for column in columns if "@" in column)
-    return Table("Multi-view correspondence", notes, rows, columns, multi_view.summary(config), percent)
+__all__ = ["correspondence", "dense_matching", "find_suite", "list_suites", "probe3d", "relative_pose", "suite"]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import ClassVar
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from muskie.data.index import Place, SceneIndex
 from muskie.data.scene import Camera, Scene, SceneSource
 from muskie.errors import ConfigError, DataError
 from muskie.streams import stream
+
+ENDLESS = 64
+"""Scenes, or sets, that are taken of scenes without end where nobody says how many."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +57,16 @@ def spaced(index: SceneIndex, views: int, distance: int, count: int, seed: int =
         DataError: no scene is long enough.
     """
     span = (views - 1) * distance + 1
-    places = _spread(index, count)
-    starts = [stream(seed, "starts", n).permutation(max(len(p.frames) - span + 1, 0)) for n, p in enumerate(places)]
+    places = _spread(index, count, span)
+    starts = [stream(seed, "starts", n).permutation(len(place.frames) - span + 1) for n, place in enumerate(places)]
     most = max((len(order) for order in starts), default=0)
     if not most:
-        longest = max((len(place.frames) for place in places), default=0)
+        longest = max((len(place.frames) for source in index.sources for place in _of_each_length(index, source)), default=0)
         held_out = " held out" if index.part == "heldout" else ""
-        most_apart = f", at most {(longest - 1) // (views - 1)}" if longest >= views else ""
+        nearer = f" or a smaller distance, at most {(longest - 1) // (views - 1)}" if longest >= views else ""
         raise DataError(
             f"{views} views at a distance of {distance} frames span {span} frames, and no scene has so many{held_out} "
-            f"(the longest: {longest}); take fewer views or a smaller distance{most_apart}"
+            f"(the longest: {longest}); take fewer views{nearer}"
         )
     rounds = (
         _view_set(place, range(order[turn], order[turn] + span, distance))
@@ -73,28 +77,42 @@ def spaced(index: SceneIndex, views: int, distance: int, count: int, seed: int =
     return list(islice(rounds, count))
 
 
-def _spread(index: SceneIndex, count: int) -> list[Place]:
-    """Up to `count` places, spread evenly over each source; of endless ones no more are made than are looked at."""
+def _spread(index: SceneIndex, count: int, least: int = 1) -> list[Place]:
+    """Up to `count` places of at least `least` frames, spread evenly over each source."""
     share = -(-count // len(index.sources))
     places = []
     for source in index.sources:
-        total = index.places(source)
-        numbers = sorted({round(x) for x in np.linspace(0, total - 1, min(share, total))}) if total else []
-        places += [index.place(source, number) for number in numbers]
+        numbers: Sequence[int] = range(index.places(source))
+        if any(len(place.frames) < least for place in _of_each_length(index, source)):
+            long = (n for n in numbers if len(index.place(source, n).frames) >= least)
+            numbers = [] if source.uniform_length else list(long)
+        places += [index.place(source, numbers[n]) for n in evenly(len(numbers), share)]
     return places
 
 
-def first_windows(index: SceneIndex, views: int, max_gap: int) -> list[ViewSet]:
+def _of_each_length(index: SceneIndex, source: SceneSource) -> Iterator[Place]:
+    """All places; of a source that may be endless the first one, for all have its length."""
+    count = index.places(source)
+    return (index.place(source, number) for number in range(min(count, 1) if source.uniform_length else count))
+
+
+def evenly(total: int, count: int) -> list[int]:
+    """Up to `count` of the numbers 0 to total - 1, spread evenly from the first to the last."""
+    return sorted({round(x) for x in np.linspace(0, total - 1, min(count, total))}) if total else []
+
+
+def first_windows(index: SceneIndex, views: int, max_gap: int, endless: int = ENDLESS) -> list[ViewSet]:
     """Of every scene the first run of consecutive frames whose numbers are at most `max_gap` apart (the protocol on
-    ScanNet of Muskie, arXiv 2511.18115: 8 views, gaps up to 35).
+    ScanNet of Muskie, arXiv 2511.18115: 8 views, gaps up to 35). Of a source that may be endless (`uniform_length`),
+    `endless` scenes are looked at.
 
     Raises:
         DataError: no scene has one.
     """
     found = []
-    for place in _all(index):
+    for place in _all(index, endless):
         numbers = np.array([_number(frame, place) for frame in place.frames])
-        wide = np.diff(numbers) > max_gap
+        wide = np.abs(np.diff(numbers)) > max_gap
         for start in range(len(numbers) - views + 1):
             if not wide[start : start + views - 1].any():
                 found.append(_view_set(place, range(start, start + views)))
@@ -104,15 +122,16 @@ def first_windows(index: SceneIndex, views: int, max_gap: int) -> list[ViewSet]:
     return found
 
 
-def nearest_rotations(index: SceneIndex, views: int, every: int) -> list[ViewSet]:
+def nearest_rotations(index: SceneIndex, views: int, every: int, endless: int = ENDLESS) -> list[ViewSet]:
     """Every frame of a scene with those whose cameras are turned least against its own, of which every `every`-th set is
-    kept (the protocol on NAVI of Muskie, arXiv 2511.18115: 8 views, every 20th).
+    kept (the protocol on NAVI of Muskie, arXiv 2511.18115: 8 views, every 20th). Frames without a camera are in none;
+    `endless` as in `first_windows`.
 
     Raises:
         DataError: no scene has as many frames with a camera.
     """
     found = []
-    for place in _all(index):
+    for place in _all(index, endless):
         cameras = {frame: _camera(place, frame) for frame in place.frames}
         known = [number for number, frame in enumerate(place.frames) if cameras[frame] is not None]
         if len(known) < views:
@@ -140,9 +159,10 @@ def _camera(place: Place, frame: str) -> Camera | None:
         return None
 
 
-def _all(index: SceneIndex) -> Iterator[Place]:
+def _all(index: SceneIndex, endless: int) -> Iterator[Place]:
     for source in index.sources:
-        for number in range(index.places(source)):
+        total = index.places(source)
+        for number in evenly(total, endless) if source.uniform_length else range(total):
             yield index.place(source, number)
 
 
@@ -174,9 +194,12 @@ class ViewChoice:
         distance: frames between neighbours, for `spaced`.
         max_gap: between frame numbers, for `first_windows`.
         every: which sets are kept, for `nearest_rotations`.
-        samples: sets at most, spread evenly; None: all (of `spaced`, 64).
+        samples: sets at most, spread evenly; None: all (of `spaced`, and of scenes without end, 64).
         seed: of what is drawn.
     """
+
+    section: ClassVar[str] = "views"
+    rules: ClassVar[tuple[str, ...]] = tuple(CHOICES)
 
     rule: str = "spaced"
     views: int = 8
@@ -187,24 +210,23 @@ class ViewChoice:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.rule not in CHOICES:
-            raise ConfigError(f"views.rule={self.rule!r}: expected one of {', '.join(map(repr, CHOICES))}")
+        if self.rule not in self.rules:
+            raise ConfigError(f"{self.section}.rule={self.rule!r}: expected one of {', '.join(map(repr, self.rules))}")
         for name, least in (("views", 2), ("distance", 1), ("max_gap", 1), ("every", 1), ("samples", 1), ("seed", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
-                raise ConfigError(f"views.{name}={value}: expected at least {least}")
+                raise ConfigError(f"{self.section}.{name}={value}: expected at least {least}")
 
     def choose(self, index: SceneIndex) -> list[ViewSet]:
         """The sets, in a fixed order."""
+        most = self.samples or ENDLESS
         if self.rule == "spaced":
-            return spaced(index, self.views, self.distance, self.samples or 64, self.seed)
+            return spaced(index, self.views, self.distance, most, self.seed)
         if self.rule == "first_windows":
-            found = first_windows(index, self.views, self.max_gap)
+            found = first_windows(index, self.views, self.max_gap, most)
         else:
-            found = nearest_rotations(index, self.views, self.every)
-        if self.samples is None or len(found) <= self.samples:
-            return found
-        return [found[round(n)] for n in np.linspace(0, len(found) - 1, self.samples)]
+            found = nearest_rotations(index, self.views, self.every, most)
+        return [found[n] for n in evenly(len(found), self.samples or len(found))]
 
     def __str__(self) -> str:
         how = {
@@ -213,10 +235,3 @@ class ViewChoice:
             "nearest_rotations": f"nearest rotations, every {self.every}th set",
         }
         return f"{self.views} views, {how[self.rule]}"
-
-
-@dataclass(frozen=True)
-class PairChoice(ViewChoice):
-    """How pairs are chosen: as `ViewChoice`, of two views."""
-
-    views: int = 2

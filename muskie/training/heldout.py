@@ -22,7 +22,8 @@ from muskie.evaluation.material import Material
 from muskie.evaluation.posed_views import PosedViews, read_posed
 from muskie.evaluation.results import Table, write_results
 from muskie.evaluation.suites import find_suite
-from muskie.evaluation.view_sets import PairChoice, ViewChoice
+from muskie.evaluation.pair_choice import PairChoice
+from muskie.evaluation.view_sets import ViewChoice
 from muskie.models.masked_view import MaskedViewModel
 from muskie.training.tasks import gain_predictor
 

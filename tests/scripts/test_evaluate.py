@@ -98,11 +98,29 @@ def test_a_timm_model(evaluate: Evaluate) -> None:
     assert {row.readout for row in table.rows if row.model == "vit, untrained"} == {"cosine"}, "it attends to one view"
 
 
+def test_two_view_suites(run: Path, evaluate: Evaluate) -> None:
+    pytest.importorskip("poselib", reason="poselib is not installed")
+    suites = "suite=[dense_matching,probe3d,relative_pose] pairs.distance=2 pairs.samples=4 untrained=false"
+    probe = "dense_matching.probe=true dense_matching.probe_pairs=6 dense_matching.steps=2 dense_matching.rates=[0.001]"
+    tables = evaluate(f"{run} {suites} {probe} dense_matching.checks=1 dense_matching.bins=[0,180] out=two")
+    assert [table.title for table in tables] == [
+        "Two-view dense matching", "Correspondence as in Probe3D", "Relative pose from features alone",
+    ]  # fmt: skip
+    dense, _, pose = tables
+    assert {row.readout for row in dense.rows if row.model == "one"} == {"knn", "probe"}
+    assert "Probe of one, layer 0: learning rate 0.001" in dense.short() and "on the validation split" in dense.short()
+    assert "PCK@32px [0, 180]°" in dense.short()
+    assert {row.metric for row in pose.rows if row.model == "one"} >= {"AUC@5", "AUC@10", "AUC@20"}
+    for table in tables:
+        assert "4 samples of 2 views, 2 frames apart" in table.notes[0]
+        assert all(0 <= row.value <= 1 for row in table.rows if row.metric in table.percent and row.count)
+
+
 def test_a_suite_from_outside(run: Path, evaluate: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "outside_suite.py").write_text(
         "from dataclasses import dataclass\n"
         "from muskie.evaluation.results import Row, Table\n"
-        "from muskie.evaluation.suites import suite\n"
+        "from muskie.evaluation.suite_registry import suite\n"
         "@dataclass\n"
         "class Config:\n"
         "    answer: float = 0.42\n"
@@ -138,6 +156,9 @@ def test_mistakes(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, im
         "timm/vit_tiny_patch16_22": "timm knows no model 'vit_tiny_patch16_22'; did you mean 'vit_tiny_patch16_224'",
         f"{run} out={run}/config.yaml": "cannot be written",
         f"{run} --fast": "--fast: unknown",
+        f"{run} part=all suite=dense_matching pairs.distance=2 dense_matching.probe=true": "probes are fitted to frames",
+        f"{run} suite=relative_pose pairs.rule=listed": "takes the pairs of a list: data=pairs",
+        f"{run} relative_pose.degrees=[0]": "relative_pose.degrees=[0.0]: expected angles above 0",
     }.items():
         with pytest.raises(SystemExit) as left:
             script.main(words.split())

@@ -1,0 +1,66 @@
+"""How pairs of views are chosen for two-view suites."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from muskie.data.index import SceneIndex
+from muskie.errors import ConfigError, DataError
+from muskie.evaluation.angle_pairs import SCANNET_BINS, AnglePairs, edge_problems, pairs_by_angle
+from muskie.evaluation.pair_lists import PairList
+from muskie.evaluation.view_sets import ViewChoice, evenly
+
+BY_ANGLE, LISTED = "by_angle", "listed"
+
+
+@dataclass(frozen=True)
+class PairChoice(ViewChoice):
+    """How pairs are chosen: as `ViewChoice`, of two views, and by two rules more.
+
+    Attributes:
+        rule: also `"by_angle"`: as many pairs of each bin of viewpoint angle (`muskie.evaluation.angle_pairs`); and
+            `"listed"`: those of a list of pairs (`data=pairs`, `muskie.evaluation.pair_lists`).
+        views: 2.
+        bins: edges of the bins of `by_angle`, rising, in degrees; `samples` are divided among them.
+        overlap: of `by_angle`: the least share of the first view that the second sees, in [0, 1].
+    """
+
+    section: ClassVar[str] = "pairs"
+    rules: ClassVar[tuple[str, ...]] = (*ViewChoice.rules, BY_ANGLE, LISTED)
+
+    views: int = 2
+    bins: Sequence[float] = SCANNET_BINS
+    overlap: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        problems = edge_problems("pairs.bins", self.bins)
+        if self.views != 2:
+            problems.append(f"pairs.views={self.views}: a pair has 2; of multi-view suites, set views.views")
+        if not 0 <= self.overlap <= 1:
+            problems.append(f"pairs.overlap={self.overlap}: expected a share in [0, 1]")
+        if problems:
+            raise ConfigError("\n".join(problems))
+
+    def pairs(self, index: SceneIndex) -> AnglePairs:
+        """The pairs in a fixed order, and notes on what there was too little of.
+
+        Raises:
+            DataError: there are none.
+        """
+        if self.rule == BY_ANGLE:
+            count = max((self.samples or 64 * (len(self.bins) - 1)) // (len(self.bins) - 1), 1)
+            return pairs_by_angle(index, self.bins, count, self.seed, overlap=self.overlap)
+        if self.rule == LISTED:
+            listed = [views for source in index.sources if isinstance(source, PairList) for views in source.view_sets()]
+            if not listed:
+                raise DataError("pairs.rule=listed takes the pairs of a list: data=pairs data.root=PATH data.pairs=FILE")
+            return AnglePairs([listed[n] for n in evenly(len(listed), self.samples or len(listed))], [])
+        return AnglePairs(self.choose(index), [])
+
+    def __str__(self) -> str:
+        if self.rule == BY_ANGLE:
+            return f"2 views by viewpoint angle, overlap {self.overlap:g}"
+        return "2 views as listed" if self.rule == LISTED else super().__str__()

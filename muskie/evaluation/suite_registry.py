@@ -1,0 +1,65 @@
+"""What a suite of `scripts/evaluate.py` is: one decorated function, in this package or in anybody's.
+
+    from muskie.evaluation.suite_registry import suite
+
+    @suite(MyConfig)
+    def mine(backbones, material, config) -> Table: ...
+
+It is then run by `suite=[my_package.mine]`; its settings are the fields of `MyConfig`, a dataclass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from muskie.backbones.frozen import FrozenBackbone
+from muskie.config import resolve_target
+from muskie.errors import ConfigError, nearest
+from muskie.evaluation.material import Material
+from muskie.evaluation.results import Table
+
+C = TypeVar("C")
+
+Run = Callable[[Sequence[FrozenBackbone], Material, C], Table]
+"""Measures backbones, at least one, on the same material."""
+
+
+class Suite(NamedTuple, Generic[C]):
+    """A suite: its name, the class of its settings, and what runs it."""
+
+    name: str
+    config: type[C]
+    run: Run[C]
+
+
+_suites: dict[str, Suite[Any]] = {}
+
+
+def suite(config: type[C]) -> Callable[[Run[C]], Run[C]]:
+    """Makes a function a suite, known by its name; `config` is the dataclass of its settings."""
+
+    def register(run: Run[C]) -> Run[C]:
+        name = run.__name__
+        _suites[name] = _suites[f"{run.__module__}.{name}"] = Suite(name, config, run)
+        return run
+
+    return register
+
+
+def list_suites() -> list[str]:
+    """The names of this package's suites."""
+    return sorted(name for name in _suites if "." not in name)
+
+
+def find_suite(name: str) -> Suite[Any]:
+    """A suite by its name or its import path.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    if name not in _suites and "." in name:
+        resolve_target({"_target_": name}, "suite")  # importing it makes it known
+    if name not in _suites:
+        raise ConfigError(f"suite {name!r} is unknown{nearest(name, list_suites())}; an own one is given by its import path")
+    return _suites[name]
