@@ -38,7 +38,7 @@ def pixel_centres(height: int, width: int, like: Tensor) -> Tensor:
 
 def unproject(depth: Tensor, intrinsics: Tensor) -> Tensor:
     """Camera coordinates [..., H, W, 3] of the pixels of depth maps [..., H, W]; the origin where depth is unknown."""
-    pixels = pixel_centres(*depth.shape[-2:], depth).flatten(0, 1)
+    pixels = pixel_centres(depth.shape[-2], depth.shape[-1], depth).flatten(0, 1)
     return unproject_points(pixels, depth.flatten(-2), intrinsics).unflatten(-2, depth.shape[-2:])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Protocol
 
@@ -10,7 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from muskie.errors import ConfigError
+from muskie.errors import CheckpointError, ConfigError
+
+UNTRAINED = ", untrained"
+"""What the name of a network with its weights of before training ends with."""
 
 
 class Features(Protocol):
@@ -34,7 +37,7 @@ class FrozenBackbone:
         model: gives the features; moved to the device and set to evaluation.
         depth: layers that it can give.
         fresh: makes the same network with the weights of before training; None: there is no such thing.
-        device: where it runs.
+        device: where it runs; None: on the CPU.
         dtype: of matrix products (autocast); None: that of the weights.
     """
 
@@ -48,7 +51,7 @@ class FrozenBackbone:
         dtype: torch.dtype | None = None,
     ) -> None:
         self.name, self.depth, self.fresh = name, depth, fresh
-        self.device, self.dtype = device or torch.device("cpu"), dtype
+        self.device, self.dtype = torch.device(device or "cpu"), dtype
         self.model = model
         if isinstance(model, nn.Module):
             model.to(self.device).eval()
@@ -74,35 +77,47 @@ class FrozenBackbone:
         return sorted({-(-self.depth * quarter // 4) - 1 for quarter in (1, 2, 3, 4)})
 
     def fit(self, images: Tensor) -> Tensor:
-        """Images uint8 [B, V, 3, H, W] on the device, resized where a side is no multiple of the patch size: to the
-        nearest one (bicubic, antialiased). A patch then is H / h pixels high, which need not be whole."""
+        """Images [B, V, 3, H, W] on the device, resized where a side is no multiple of the patch size: to the nearest one
+        (bicubic, antialiased; float in [0, 1] then). A patch then is H / h pixels high, which need not be whole."""
         images = images.to(self.device, non_blocking=True)
         p = self.patch_size
         height, width = (max(round(side / p), 1) * p for side in images.shape[-2:])
         if (height, width) == tuple(images.shape[-2:]):
             return images
-        flat = images.flatten(0, 1).float() / 255
+        flat = images.flatten(0, 1)
+        flat = flat.float() / 255 if flat.dtype == torch.uint8 else flat
         resized = F.interpolate(flat, (height, width), mode="bicubic", antialias=True, align_corners=False)
         return resized.clamp(0, 1).unflatten(0, images.shape[:2])
 
-    @torch.inference_mode()
+    @torch.no_grad()  # and not inference mode: probes are trained on features
     def features(self, images: Tensor, layers: Sequence[int] = (-1,), norm: bool = True) -> list[Tensor]:
         """Feature maps, one for each of `layers`, in their order.
 
         Args:
-            images: uint8 [B, V, 3, H, W], of any size that holds a patch. Whether views see each other is up to the model.
+            images: uint8 [B, V, 3, H, W] of any size, or float in [0, 1]. Whether views see each other is up to the model.
             layers: numbers of layers; negative ones count from the end.
             norm: apply the model's final norm.
 
         Returns:
             float32 [B, V, C, h, w] each.
+
+        Raises:
+            ConfigError: there is no such layer.
+            CheckpointError: features that are infinite or no numbers, which read-outs would take for some patch.
         """
         wanted = self.layers(layers)
         once = sorted(set(wanted))
         with self.running():
             maps = self.model.get_intermediate_layers(self.fit(images), once, reshape=True, norm=norm)
-        found = dict(zip(once, maps, strict=True))
-        return [found[number].float() for number in wanted]
+        found = {number: features.float() for number, features in zip(once, maps, strict=True)}
+        if not torch.stack([features.isfinite().all() for features in found.values()]).all():
+            raise CheckpointError(self._not_finite(found))
+        return [found[number] for number in wanted]
+
+    def _not_finite(self, found: Mapping[int, Tensor]) -> str:
+        layers = [str(number) for number, features in found.items() if not features.isfinite().all()]
+        cause = "its weights are broken" if self.dtype is None else f"it overflows in {self.dtype}; take precision=fp32"
+        return f"{self.name}: features of layer {', '.join(layers)} are not finite: {cause}"
 
     def running(self) -> torch.autocast | nullcontext[None]:
         """The context in which the model runs: with the type of its matrix products."""
@@ -112,5 +127,4 @@ class FrozenBackbone:
         """The same network, untrained; None where there is no such thing."""
         if self.fresh is None:
             return None
-        name = f"{self.name}, untrained"
-        return FrozenBackbone(name, self.fresh(), self.depth, None, self.device, self.dtype)
+        return FrozenBackbone(f"{self.name}{UNTRAINED}", self.fresh(), self.depth, None, self.device, self.dtype)

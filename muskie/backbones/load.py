@@ -8,16 +8,17 @@ from typing import Any
 
 import torch
 
-from muskie.backbones.frozen import FrozenBackbone
+from muskie.backbones.frozen import UNTRAINED, FrozenBackbone
 from muskie.backbones.timm_vit import TimmViT
-from muskie.errors import CheckpointError, ConfigError
+from muskie.errors import CheckpointError, ConfigError, did_you_mean
 from muskie.models.masked_view import MaskedViewModel
 from muskie.models.variants import create_model, from_pretrained, list_models
+from muskie.paths import typed_path
 
 TIMM = "timm/"
 
-Spec = str | Mapping[str, Any]
-"""A name, or `{name: ..., label: ..., pretrained: ..., <arguments of the model>}`."""
+Spec = str | Path | Mapping[str, Any]
+"""A name, or `{name: ..., label: ..., pretrained: ..., seed: ..., <arguments of the model>}`."""
 
 
 def load_backbone(
@@ -33,7 +34,7 @@ def load_backbone(
               other shapes;
             - `timm/NAME`, any ViT of timm with its published weights; `{name: timm/NAME, pretrained: false}` without.
 
-            In the form of a mapping, `label` is what tables call it.
+            In the form of a mapping, `label` is what tables call it, and `seed` goes before the argument of that name.
         device, dtype: see `FrozenBackbone`.
         seed: of fresh weights.
 
@@ -43,18 +44,22 @@ def load_backbone(
     """
     arguments: dict[str, Any] = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
     name = arguments.pop("name", None)
-    if not isinstance(name, str):
+    if not isinstance(name, str | Path) or not str(name):
         raise ConfigError(f"backbone={spec!r}: name must be given, e.g. {{name: timm/vit_small_patch16_224}}")
-    label = arguments.pop("label", None)
-    seed = arguments.pop("seed", seed)
+    name, label = str(name), str(arguments.pop("label", None) or "")
     if name.startswith(TIMM):
+        seed = arguments.pop("seed", seed)
         return _timm(name.removeprefix(TIMM), label or name, device, dtype, seed, arguments)
     if name in list_models() and not Path(name).is_dir():
-        arguments.pop("pretrained", None)
-        model = create_model(name, seed=seed, **arguments)
-        return FrozenBackbone(label or f"{name}, untrained", model, model.encoder.config.depth, None, device, dtype)
+        model = _fresh(name, {"seed": seed, **arguments})
+        return FrozenBackbone(label or f"{name}{UNTRAINED}", model, model.encoder.config.depth, None, device, dtype)
     if arguments:
-        raise ConfigError(f"backbone {name}: {', '.join(sorted(arguments))} cannot be set, for its weights have their shape")
+        raise ConfigError(f"backbone {name}: {', '.join(sorted(arguments))} cannot be set, for it has weights")
+    if "/" not in name and not typed_path(name, "backbone").exists():
+        raise ConfigError(
+            f"backbone {name!r} is no folder here and no model of ours{did_you_mean(name, list_models()) or '.'} A ViT of "
+            f"timm is called timm/NAME, a model on the Hugging Face hub OWNER/NAME"
+        )
     return ours(from_pretrained(name), label or _label(name), device, dtype)
 
 
@@ -63,6 +68,15 @@ def ours(
 ) -> FrozenBackbone:
     """A model of ours as a frozen backbone."""
     return FrozenBackbone(label, model, model.encoder.config.depth, model.untrained, device, dtype)
+
+
+def _fresh(name: str, arguments: dict[str, Any]) -> MaskedViewModel:
+    if arguments.pop("pretrained", False):
+        raise ConfigError(f"backbone {name}: pretrained=true, and it has no published weights; name the folder of a run")
+    try:
+        return create_model(name, **arguments)
+    except TypeError as error:
+        raise ConfigError(f"backbone {name} with {arguments}: {error}") from error
 
 
 def _timm(
@@ -79,12 +93,13 @@ def _timm(
         return TimmViT(name, False, seed, **arguments)
 
     model = TimmViT(name, pretrained, seed, **arguments)
-    label = label if pretrained else f"{label}, untrained"
+    label = label if pretrained else f"{label}{UNTRAINED}"
     return FrozenBackbone(label, model, model.depth, fresh if pretrained else None, device, dtype)
 
 
 def load_backbones(specs: Sequence[Spec], device: torch.device, dtype: torch.dtype | None = None) -> list[FrozenBackbone]:
-    """Several backbones, each under a name of its own; everything that cannot be loaded is told at once.
+    """Several backbones, each under a name of its own, which that of before its training must not have either; everything
+    that cannot be loaded is told at once.
 
     Raises:
         ConfigError: one or more cannot be had, or two have the same name.
@@ -96,6 +111,7 @@ def load_backbones(specs: Sequence[Spec], device: torch.device, dtype: torch.dty
         except (ConfigError, CheckpointError) as error:
             problems.append(str(error))
     names = [backbone.name for backbone in found]
+    names += {f"{backbone.name}{UNTRAINED}" for backbone in found if backbone.fresh}
     twice = sorted({name for name in names if names.count(name) > 1})
     problems += [f"two backbones are called {name!r}; give each a label: {{name: ..., label: ...}}" for name in twice]
     if problems:
@@ -105,5 +121,5 @@ def load_backbones(specs: Sequence[Spec], device: torch.device, dtype: torch.dty
 
 def _label(name: str) -> str:
     """A run is called by its folder, also where its `model` folder was named."""
-    path = Path(name)
+    path = typed_path(name, "backbone")
     return (path.resolve().parent if path.name == "model" else path.resolve()).name if path.exists() else name

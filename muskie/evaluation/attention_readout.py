@@ -83,25 +83,29 @@ class AttentionReader:
         self.heard = 0
 
     def hear(self, block: int, q: Tensor, k: Tensor) -> None:
-        """One block's queries and keys, [B, V·T, heads, d]."""
+        """One block's queries and keys, [B, V·T, heads, d]. All is added up in float32, whatever the model runs in."""
+        with torch.autocast(q.device.type, enabled=False):
+            self._add(q.float(), k.float())
+
+    def _add(self, q: Tensor, k: Tensor) -> None:
         scale = q.shape[-1] ** -0.5
         q_patches, k_patches = (x.unflatten(1, (self.views, -1))[:, :, self.registers :] for x in (q, k))  # [B, V, L, ...]
         q_here, k_here = (self._at_positions(x[:, 0]) for x in (q_patches, k_patches))  # [B, Q, heads, d]
         if "attention" in self.sums:
-            logits = torch.einsum("bqnd,btnd->bnqt", q_here, k.float()) * scale
+            logits = torch.einsum("bqnd,btnd->bnqt", q_here, k) * scale
             weights = logits.softmax(-1).mean(1).unflatten(-1, (self.views, -1))[..., self.registers :]  # [B, Q, V, L]
             self.sums["attention"] += weights.transpose(1, 2)
         if "scores" in self.sums:
             # The mean over heads of inner products is the inner product of all heads' channels, over their number.
             share = scale / q.shape[2] / 2
-            forth = torch.einsum("bqc,bvlc->bvql", q_here.flatten(-2), k_patches.flatten(-2).float())
-            back = torch.einsum("bqc,bvlc->bvql", k_here.flatten(-2), q_patches.flatten(-2).float())
+            forth = torch.einsum("bqc,bvlc->bvql", q_here.flatten(-2), k_patches.flatten(-2))
+            back = torch.einsum("bqc,bvlc->bvql", k_here.flatten(-2), q_patches.flatten(-2))
             self.sums["scores"] += (forth + back) * share
         self.heard += 1
 
     def _at_positions(self, tokens: Tensor) -> Tensor:
         """Patch tokens [B, L, heads, d] of view 0 -> [B, Q, heads, d] at the positions."""
-        maps = tokens.flatten(-2).transpose(1, 2).unflatten(-1, self.grid).float()
+        maps = tokens.flatten(-2).transpose(1, 2).unflatten(-1, self.grid)
         return sample(maps, self.positions, self.size).unflatten(-1, tokens.shape[-2:])
 
     def result(self) -> dict[str, Tensor]:

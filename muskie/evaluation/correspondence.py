@@ -24,6 +24,8 @@ from muskie.evaluation.readout import METRICS, nearest_centres, nearest_patches,
 from muskie.evaluation.tally import Line, Tally
 from muskie.evaluation.tracks import TOLERANCE, Tracks, depth_at, draw_tracks
 from muskie.geometry import unproject_points
+from muskie.models.listening import block_numbers
+from muskie.models.masked_view import MaskedViewModel
 
 OURS, PUBLISHED = "without the query view", "published pooling, with the query view"
 
@@ -67,13 +69,16 @@ class CorrespondenceConfig:
             if name not in (*METRICS, *KINDS):
                 allowed = ", ".join((*METRICS, *KINDS))
                 problems.append(f"correspondence.readouts: {name!r} is unknown; expected some of {allowed}")
+        for key in (key for key in ("layers", "blocks") if getattr(self, key) is not None and not len(getattr(self, key))):
+            problems.append(f"correspondence.{key}=[]: expected one or more numbers, or null")
         for key in ("pixels", "patches", "centimetres"):
             if any(not threshold > 0 for threshold in getattr(self, key)):
                 problems.append(f"correspondence.{key}={list(getattr(self, key))}: expected thresholds above 0")
         if self.scale is not None and self.scale < 1:
             problems.append(f"correspondence.scale={self.scale}: expected pixels, or null for those of the picture")
-        if self.tolerance < 0 or self.seed < 0:
-            problems.append(f"correspondence.tolerance={self.tolerance}, seed={self.seed}: expected 0 or more")
+        for key in ("tolerance", "seed"):
+            if not getattr(self, key) >= 0:
+                problems.append(f"correspondence.{key}={getattr(self, key)}: expected 0 or more")
         if problems:
             raise ConfigError("\n".join(problems))
 
@@ -94,9 +99,11 @@ def evaluate_correspondence(
         config: see `CorrespondenceConfig`.
         floors: also count what no model is needed for: the same pixel in every view, random features, and, as a ceiling,
             the patch that truly holds the point, for each size of patches.
+
+    Raises:
+        ConfigError: a layer or block that a backbone does not have, or read-outs that none of them has.
     """
-    for backbone in backbones:
-        backbone.layers(config.layers or ())  # told before anything is read
+    _check(backbones, config)  # told before anything is read
     tally = Tally()
     device = backbones[0].device
     for views in batches:
@@ -112,6 +119,16 @@ def evaluate_correspondence(
             for line, predicted, grid in predictions(backbone, images, judge.queries, config):
                 judge.count(line, predicted, grid)
     return tally
+
+
+def _check(backbones: Sequence[FrozenBackbone], config: CorrespondenceConfig) -> None:
+    for backbone in backbones:
+        backbone.layers(config.layers or ())
+        if isinstance(backbone.model, MaskedViewModel):
+            block_numbers(backbone.model.encoder, config.blocks)
+    if set(config.readouts) <= set(KINDS) and not any(map(can_attend, backbones)):
+        unfit = f"correspondence.readouts={list(config.readouts)}: views of {', '.join(one.name for one in backbones)}"
+        raise ConfigError(f"{unfit} do not attend to each other; take {' or '.join(METRICS)}")
 
 
 def predictions(

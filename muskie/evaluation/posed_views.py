@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from muskie.data.images import Crop
+from muskie.data.images import Crop, decode
 from muskie.data.scene import Frame
 from muskie.errors import ConfigError, DataError, MuskieError
 from muskie.evaluation.view_sets import ViewSet
@@ -28,7 +29,7 @@ class PosedViews:
         depth: float32 [B, V, H, W], z in metres, 0 = unknown.
         intrinsics, cam2world: float64 [B, V, 3, 3] and [B, V, 4, 4].
         numbers: of the view sets, in the list that they were read from.
-        unreadable: messages about sets that were left out.
+        unreadable: messages about sets that were left out, near this batch in the list.
     """
 
     images: Tensor
@@ -65,6 +66,7 @@ def read_posed(views: ViewSet, size: tuple[int, int], crop: str = "centre", numb
     images, depths, intrinsics, poses = [], [], [], []
     for name in views.frames:
         frame = views.source.read(views.scene, name, at_least=max(size), geometry=True)
+        frame = replace(frame, image=decode(frame.image))
         if frame.depth is None or frame.camera is None:
             what = "depth" if frame.depth is None else "camera"
             raise DataError(
@@ -86,37 +88,47 @@ def read_posed(views: ViewSet, size: tuple[int, int], crop: str = "centre", numb
 def _crop(frame: Frame, size: tuple[int, int], crop: str) -> Crop:
     width, height = frame.image.size
     aspect = size[1] / size[0]
-    rows, columns = np.nonzero(frame.depth if crop == "object" and frame.depth is not None else np.zeros((0, 0)))
+    rows, columns = np.nonzero(frame.depth > 0 if crop == "object" and frame.depth is not None else np.zeros((0, 0)))
     if not len(rows):
         return Crop.centre(width, height, aspect)
     left, right, top, bottom = columns.min(), columns.max() + 1, rows.min(), rows.max() + 1
     box_height = max(bottom - top, (right - left) / aspect)
     box_height = min(box_height, height, width / aspect)
-    box_width = box_height * aspect
+    box_width = min(box_height * aspect, width)  # which rounding may exceed
     left = min(max((left + right - box_width) / 2, 0), width - box_width)
     top = min(max((top + bottom - box_height) / 2, 0), height - box_height)
     return Crop(left / width, top / height, (left + box_width) / width, (top + box_height) / height)
 
 
-class _Sets(Dataset[PosedViews | Exception]):
+class _Unreadable(NamedTuple):
+    message: str
+
+
+Read = PosedViews | _Unreadable | MuskieError
+
+
+class _Sets(Dataset[Read]):
     def __init__(self, sets: Sequence[ViewSet], size: tuple[int, int], crop: str) -> None:
         self.sets, self.size, self.crop = sets, size, crop
 
     def __len__(self) -> int:
         return len(self.sets)
 
-    def __getitem__(self, number: int) -> PosedViews | Exception:
+    def __getitem__(self, number: int) -> Read:
         # Errors travel as values: raised in a worker, they would come back wrapped in its traceback.
         try:
             return read_posed(self.sets[number], self.size, self.crop, number)
-        except (MuskieError, OSError) as error:
+        except MuskieError as error:
             return error
+        except OSError as error:
+            return _Unreadable(f"{self.sets[number].name}: {error}")
 
 
 def posed_batches(
     sets: Sequence[ViewSet], size: tuple[int, int], batch: int, workers: int = 0, crop: str = "centre"
 ) -> Iterator[PosedViews]:
-    """All sets in batches of at most `batch`; sets that cannot be read are left out and named in `unreadable`.
+    """All sets in batches of at most `batch`, in their order; sets that cannot be read are left out and named in
+    `unreadable`. So that the last batch can name the last of them, reading is one batch ahead.
 
     Raises:
         ConfigError: an unknown crop.
@@ -124,20 +136,25 @@ def posed_batches(
     """
     if crop not in CROPS:
         raise ConfigError(f"crop={crop!r}: expected one of {', '.join(map(repr, CROPS))}")
-    found, unreadable = 0, []
-    for read in DataLoader(_Sets(sets, size, crop), batch, num_workers=workers, collate_fn=list):
+    waiting: PosedViews | None = None
+    unreadable: list[str] = []
+    own = torch.Generator()  # which means nothing; without it, the loader would draw from the global one
+    loader = DataLoader(_Sets(sets, size, crop), batch, num_workers=workers, collate_fn=list, generator=own)
+    for read in loader:
         for error in read:
             if isinstance(error, MuskieError):
                 raise error
-        unreadable += [str(error) for error in read if isinstance(error, OSError)]
+        unreadable += [one.message for one in read if isinstance(one, _Unreadable)]
         if views := [one for one in read if isinstance(one, PosedViews)]:
-            found += len(views)
-            yield _joined(views, unreadable)
-            unreadable = []
-    if not found:
+            if waiting:
+                yield waiting
+            waiting, unreadable = _joined(views, unreadable), []
+    if not waiting:
         raise DataError(
             f"none of {len(sets)} sets of views can be read; {unreadable[0] if unreadable else 'there are none'}"
         )
+    waiting.unreadable += unreadable
+    yield waiting
 
 
 def _joined(sets: list[PosedViews], unreadable: list[str]) -> PosedViews:

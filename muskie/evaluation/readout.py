@@ -41,7 +41,9 @@ def similarity(queries: Tensor, keys: Tensor, metric: str = "cosine") -> Tensor:
     """
     if metric == "cosine":
         return F.normalize(queries, dim=-1) @ F.normalize(keys, dim=1)
-    return 2 * (queries @ keys) - keys.square().sum(1, keepdim=True)
+    mean = keys.mean(-1, keepdim=True)  # what all features have in common changes no distance, but would cost digits
+    keys = keys - mean
+    return 2 * ((queries - mean.transpose(1, 2)) @ keys) - keys.square().sum(1, keepdim=True)
 
 
 def nearest_patches(queries: Tensor, features: Tensor, metric: str = "cosine") -> Tensor:
@@ -61,8 +63,8 @@ def nearest_patches(queries: Tensor, features: Tensor, metric: str = "cosine") -
 
 def patch_centres(patches: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
     """Numbers of patches int64 [...] on a grid (h, w) over a picture of `size` (H, W) -> float64 [..., 2], (x, y)."""
-    row, column = patches // grid[1], patches % grid[1]
-    return torch.stack([(column + 0.5) * (size[1] / grid[1]), (row + 0.5) * (size[0] / grid[0])], dim=-1).double()
+    row, column = (patches // grid[1]).double(), (patches % grid[1]).double()
+    return torch.stack([(column + 0.5) * (size[1] / grid[1]), (row + 0.5) * (size[0] / grid[0])], dim=-1)
 
 
 def nearest_centres(positions: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:

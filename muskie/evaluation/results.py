@@ -63,7 +63,8 @@ class Table:
     def short(self) -> str:
         """Heading, notes, and the summary's columns as a Markdown table: a line a model, read-out and layer."""
         parts = [f"## {self.title}", "", *(f"{note}\n" for note in self.notes)]
-        return "\n".join([*parts, *self._lines(self.summary), ""])
+        lines = self._lines(self.summary) if self.summary else []
+        return "\n".join([*parts, *lines, ""])
 
     def full(self) -> str:
         """All columns, a Markdown table for each pooling."""
@@ -81,14 +82,20 @@ class Table:
         }
         heads = ["model", "read-out", "layer"]
         heads += [f"{heading} (%)" if metric in self.percent else heading for metric, _, heading in columns]
-        lines = [heads]
+        lines = [[_escaped(head) for head in heads]]
         for line in dict.fromkeys(key for key, _, _ in cells):
             values = [cells.get((line, metric, pooling), "") for metric, pooling, _ in columns]
             if any(values):
-                lines.append([line[0], line[1], "" if line[2] is None else str(line[2]), *values])
+                layer = "" if line[2] is None else str(line[2])
+                lines.append([_escaped(line[0]), _escaped(line[1]), layer, *values])
         widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
         lines.insert(1, ["-" * width for width in widths])
         return [f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |" for line in lines]
+
+
+def _escaped(text: str) -> str:
+    """As the cell of a Markdown table shows it."""
+    return text.replace("|", "\\|")
 
 
 def _cell(row: Row, percent: bool) -> str:
@@ -104,14 +111,15 @@ def _rounded(number: float) -> str:
 
 
 def write_results(folder: Path, tables: Sequence[Table], settings: Mapping[str, Any]) -> None:
-    """Writes `results.json` (settings, notes, rows), `results.csv` (one row a number) and `results.md` (the tables, first
-    the short ones).
+    """Writes `results.json` (settings, notes, rows), `results.csv` (one row a number) and `results.md` (of every table the
+    short one, then the full ones).
 
-    Each file is written beside and renamed, so that a killed write leaves the last one whole.
+    Each file is written beside and renamed, so that a killed write leaves the last one whole. Numbers that are not finite
+    are null in JSON and empty in CSV, but text in the settings (`"inf"`), as is what JSON has no form for.
     """
     folder.mkdir(parents=True, exist_ok=True)
     content = {
-        "settings": settings,
+        "settings": _written(settings),
         "tables": [
             {"title": table.title, "notes": list(table.notes), "rows": [_plain(row) for row in table.rows]}
             for table in tables
@@ -120,7 +128,7 @@ def write_results(folder: Path, tables: Sequence[Table], settings: Mapping[str, 
     _replace(folder / "results.json", json.dumps(content, indent=1, allow_nan=False))
     names = [field.name for field in fields(Row)]
     beside = folder / "results.csv.part"
-    with beside.open("w", newline="") as file:
+    with beside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows(_plain(row) for table in tables for row in table.rows)
@@ -130,11 +138,22 @@ def write_results(folder: Path, tables: Sequence[Table], settings: Mapping[str, 
 
 
 def _plain(row: Row) -> dict[str, Any]:
-    """A row as JSON and CSV say it: NaN, which neither knows, is nothing."""
-    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in asdict(row).items()}
+    """A row as JSON and CSV say it: what is not finite, which neither knows, is nothing."""
+    return {k: None if isinstance(value, float) and not math.isfinite(value) else value for k, value in asdict(row).items()}
+
+
+def _written(setting: Any) -> Any:
+    """A setting as JSON can say it."""
+    if isinstance(setting, Mapping):
+        return {str(key): _written(value) for key, value in setting.items()}
+    if isinstance(setting, list | tuple):
+        return [_written(value) for value in setting]
+    if setting is None or isinstance(setting, str | bool | int) or (isinstance(setting, float) and math.isfinite(setting)):
+        return setting
+    return str(setting)
 
 
 def _replace(path: Path, text: str) -> None:
     beside = path.with_name(f"{path.name}.part")
-    beside.write_text(text)
+    beside.write_text(text, encoding="utf-8")
     beside.replace(path)

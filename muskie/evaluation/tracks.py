@@ -2,7 +2,7 @@
 
 The protocol is that of Muskie (arXiv 2511.18115): queries are drawn among the pixels of known depth of view 0, unprojected,
 and projected into the other views; a view sees a point that lies in its picture, in front of the camera, and not behind
-what its own depth map shows there.
+what its own depth map shows there. Where that shows nothing, the point counts as seen.
 """
 
 from __future__ import annotations
@@ -81,8 +81,7 @@ def draw_tracks(views: PosedViews, count: int, seed: int = 0, tolerance: float =
     inside = (z > 0) & ((positions >= 0) & (positions < positions.new_tensor([width, height]))).all(-1)
     measured = depth_at(views.depth, torch.where(inside[..., None], positions, 0), "nearest")
     visible = inside & ~((measured > 0) & (z > measured + tolerance)) & drawn[:, None]
-    visible[:, 0] = drawn & visible[:, 1:].any(1)
-    visible[:, 1:] &= visible[:, :1]
+    visible[:, 0] = visible[:, 1:].any(1)
     positions[:, 0] = queries
     return Tracks(queries, positions, visible)
 
@@ -92,7 +91,7 @@ def depth_at(depth: Tensor, positions: Tensor, how: str = "bilinear") -> Tensor:
 
     Args:
         depth: [..., H, W], 0 = unknown.
-        positions: [..., N, 2], (x, y), 0 <= x <= W, 0 <= y <= H.
+        positions: [..., N, 2], (x, y), 0 <= x <= W, 0 <= y <= H; the leading dimensions are those of `depth`.
         how: `"nearest"`: of the pixel that the position lies in; `"bilinear"`: between the centres of four pixels, of
             which those with unknown depth have no weight.
 

@@ -65,7 +65,7 @@ class MaskedViewModel(nn.Module, PyTorchModelHubMixin, library_name="muskie", mo
         self._begun_with = (asdict(encoder_config), asdict(decoder_config), init, seed)
 
     def untrained(self) -> MaskedViewModel:
-        """The same network with the weights that it was first given: what a trained one is measured against."""
+        """The same network with the fresh weights of its seed: what a trained one is measured against."""
         return MaskedViewModel(*self._begun_with)
 
     @property
