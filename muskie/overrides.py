@@ -238,7 +238,7 @@ class _Reading:
         for name in rest.split("."):
             if name not in known:
                 others = self._choices_with(section, name)
-                hint = f"; {' and '.join(others)} would have it" if others else nearest(name, known, section)
+                hint = f"; {', '.join(others)} would have it" if others else nearest(name, known, section)
                 return f"{key} is unknown{hint}"
             if not isinstance(known[name], Mapping):
                 break

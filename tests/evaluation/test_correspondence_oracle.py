@@ -6,12 +6,12 @@ import math
 
 import pytest
 import torch
+from oracle import Oracle, rooms, through_a_long_lens, world_points
 
 from muskie.evaluation.correspondence import OURS, PUBLISHED, CorrespondenceConfig, evaluate_correspondence
 from muskie.evaluation.posed_views import PosedViews
 from muskie.evaluation.results import Row
 from muskie.evaluation.tracks import draw_tracks
-from oracle import Oracle, rooms, through_a_long_lens, world_points
 
 EXACT = CorrespondenceConfig(scale=None, readouts=("l2",))
 
