@@ -54,9 +54,10 @@ def printed(notebook: Any, name: str = "stdout") -> str:
 
 
 def pictures(notebook: Any) -> list[bytes]:
-    """The PNG files of all outputs that show something, in order; one that shows no PNG fails."""
+    """The pictures of all outputs that show something, as files, in order; one that shows no picture fails."""
     outputs = [output for cell in code_cells(notebook) for output in cell.outputs]
-    return [base64.b64decode(output.data["image/png"]) for output in outputs if output.output_type != "stream"]
+    shown = [output.data for output in outputs if output.output_type != "stream"]
+    return [base64.b64decode(data.get("image/png") or data["image/jpeg"]) for data in shown]
 
 
 def cells_with_output(notebook: Any) -> list[str]:
@@ -104,10 +105,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def check_run(name: str, notebook: Any) -> None:
-    """What holds for all of them: silence on stderr, a picture at the end, outputs where the committed one has some."""
+    """What holds for all of them: silence on stderr, pages that show something, outputs where the committed one has some."""
     assert printed(notebook, "stderr") == ""
-    for png in pictures(notebook):
-        picture = Image.open(io.BytesIO(png)).convert("L")
+    for file in pictures(notebook):
+        picture = Image.open(io.BytesIO(file)).convert("L")
         assert min(picture.size) > 100
         assert len(picture.getcolors()) > 10, "an empty page"
     assert cells_with_output(notebook) == cells_with_output(read(name)), "execute the notebook again, and commit it"
@@ -183,7 +184,7 @@ def test_committed_outputs(name: str) -> None:
     assert kinds <= {"stream", "display_data"}, "neither errors nor values that nobody asked for"
     assert printed(notebook, "stderr") == ""
     assert pictures(notebook)
-    assert all(len(png) < 400_000 for png in pictures(notebook))
+    assert all(len(file) < 400_000 for file in pictures(notebook))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -194,7 +195,8 @@ def test_committed_text(name: str) -> None:
     notebook = read(name)
     for cell in code_cells(notebook):
         for output in cell.outputs:
-            output.get("data", {}).pop("image/png", None)
+            for kind in ("image/png", "image/jpeg"):
+                output.get("data", {}).pop(kind, None)
     text = json.dumps(notebook)
     assert not re.findall(r"/(?:tmp|work|home|root|Users)\b", text)
     assert not re.findall(r"Traceback|Warning|it/s\]|step/s\]|\\u001b|\\r", text)
