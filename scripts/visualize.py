@@ -69,11 +69,6 @@ def draw(arguments: argparse.Namespace) -> Iterator[Path]:
     """Writes the pages that are asked for; gives the path of each."""
     backbones = load(arguments.models, arguments.names, arguments.untrained)
     run = next((folder for name in arguments.models if (folder := run_folder(name))), None)
-    out = arguments.out or (run / "pictures" if run else Path("pictures"))
-    try:
-        check_writable(out)
-    except OSError as error:
-        raise ConfigError(f"--out {out}: it cannot be written ({error.strerror}); give another folder") from error
     p = next((b.patch_size for b in backbones if can_attend(b)), backbones[0].patch_size)
     if arguments.images is not None:
         shown = [of_photographs(arguments.images, arguments.size, p, run)]
@@ -81,6 +76,11 @@ def draw(arguments: argparse.Namespace) -> Iterator[Path]:
         shown = of_run(run, arguments.samples, p)
     else:
         raise ConfigError("none of the models is a run, whose held-out views could be drawn; give --images FOLDER")
+    out = arguments.out or (run / "pictures" if run else Path("pictures"))
+    try:
+        check_writable(out)
+    except OSError as error:
+        raise ConfigError(f"--out {out}: it cannot be written ({error.strerror}); give another folder") from error
     asked = arguments.pages or PAGES
     for name, pixels in pages(backbones, shown, asked, arguments):
         path = out / f"{name}.png"

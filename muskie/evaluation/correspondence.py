@@ -19,10 +19,10 @@ from muskie.backbones.floors import RandomFeatures
 from muskie.backbones.frozen import FrozenBackbone
 from muskie.errors import ConfigError
 from muskie.evaluation.attention_readout import KINDS, attention_reader, can_attend
-from muskie.evaluation.posed_views import PosedViews
 from muskie.evaluation.readout import METRICS, nearest_centres, nearest_patches, patch_centres, sample
 from muskie.evaluation.tally import Line, Tally
 from muskie.evaluation.tracks import TOLERANCE, Tracks, depth_at, draw_tracks
+from muskie.evaluation.views.posed_views import PosedViews
 from muskie.geometry import unproject_points
 from muskie.models.listening import block_numbers
 from muskie.models.masked_view import MaskedViewModel

@@ -10,7 +10,7 @@ import torch
 
 from muskie.backbones.frozen import FrozenBackbone
 from muskie.evaluation.correspondence import CorrespondenceConfig, evaluate_correspondence
-from muskie.evaluation.posed_views import PosedViews
+from muskie.evaluation.views.posed_views import PosedViews
 from muskie.timing import in_turns
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from tqdm import tqdm
 
 from muskie.data.index import SceneIndex
-from muskie.evaluation.pair_choice import PairChoice
-from muskie.evaluation.posed_views import PosedViews, posed_batches
-from muskie.evaluation.view_sets import ViewChoice, ViewSet
+from muskie.evaluation.views.pair_choice import PairChoice
+from muskie.evaluation.views.posed_views import PosedViews, posed_batches
+from muskie.evaluation.views.view_sets import ViewChoice, ViewSet
 
 
 @dataclass

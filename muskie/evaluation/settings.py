@@ -15,12 +15,12 @@ from muskie.data.loading import build_sources
 from muskie.errors import ConfigError, DataError
 from muskie.evaluation.correspondence import CorrespondenceConfig
 from muskie.evaluation.material import Material
-from muskie.evaluation.pair_choice import PairChoice
-from muskie.evaluation.probe3d import Probe3DConfig
-from muskie.evaluation.relative_pose import RelativePoseConfig
 from muskie.evaluation.suites import find_suite
+from muskie.evaluation.two_view.probe3d import Probe3DConfig
+from muskie.evaluation.two_view.relative_pose import RelativePoseConfig
 from muskie.evaluation.two_view_suites import DenseMatchingSuite
-from muskie.evaluation.view_sets import ViewChoice
+from muskie.evaluation.views.pair_choice import PairChoice
+from muskie.evaluation.views.view_sets import ViewChoice
 from muskie.paths import typed_path
 
 ROOT = {

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from muskie.evaluation.posed_views import PosedViews
+from muskie.evaluation.views.posed_views import PosedViews
 from muskie.geometry import invert, project, transform_points, unproject_points
 from muskie.streams import stream
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from muskie.backbones.frozen import FrozenBackbone
 from muskie.errors import DataError
-from muskie.evaluation import dense_matching as dense
-from muskie.evaluation import probe3d as zero_shot
-from muskie.evaluation import relative_pose as pose
-from muskie.evaluation.dense_matching import ALL, DenseMatchingConfig, ProbeKey
-from muskie.evaluation.linear_probe import Probe
 from muskie.evaluation.material import Material, of_pixels
-from muskie.evaluation.probe3d import Probe3DConfig
-from muskie.evaluation.probe_fitting import ProbePairs, fit_probes, split_pairs
-from muskie.evaluation.relative_pose import RelativePoseConfig
 from muskie.evaluation.results import Row, Table
 from muskie.evaluation.suite_registry import suite
+from muskie.evaluation.two_view import dense_matching as dense
+from muskie.evaluation.two_view import probe3d as zero_shot
+from muskie.evaluation.two_view import relative_pose as pose
+from muskie.evaluation.two_view.dense_matching import ALL, DenseMatchingConfig, ProbeKey
+from muskie.evaluation.two_view.linear_probe import Probe
+from muskie.evaluation.two_view.probe3d import Probe3DConfig
+from muskie.evaluation.two_view.probe_fitting import ProbePairs, fit_probes, split_pairs
+from muskie.evaluation.two_view.relative_pose import RelativePoseConfig
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class DenseMatchingSuite(DenseMatchingConfig):
 
 @suite(DenseMatchingSuite)
 def dense_matching(backbones: Sequence[FrozenBackbone], material: Material, config: DenseMatchingSuite) -> Table:
-    """Two-view dense matching, see `muskie.evaluation.dense_matching`."""
+    """Two-view dense matching, see `muskie.evaluation.two_view.dense_matching`."""
     for backbone in backbones:
         config.layers_of(backbone)
     chosen = material.pairs.pairs(material.index)
@@ -73,7 +73,7 @@ def _by_bin(rows: Sequence[Row], metric: str) -> list[tuple[str, str, str]]:
 
 @suite(Probe3DConfig)
 def probe3d(backbones: Sequence[FrozenBackbone], material: Material, config: Probe3DConfig) -> Table:
-    """Probe3D's zero-shot correspondence, see `muskie.evaluation.probe3d`."""
+    """Probe3D's zero-shot correspondence, see `muskie.evaluation.two_view.probe3d`."""
     for backbone in backbones:
         backbone.layers(config.layers or ())
     chosen = material.pairs.pairs(material.index)
@@ -91,7 +91,7 @@ def probe3d(backbones: Sequence[FrozenBackbone], material: Material, config: Pro
 
 @suite(RelativePoseConfig)
 def relative_pose(backbones: Sequence[FrozenBackbone], material: Material, config: RelativePoseConfig) -> Table:
-    """Relative pose from mutual nearest neighbours, see `muskie.evaluation.relative_pose`."""
+    """Relative pose from mutual nearest neighbours, see `muskie.evaluation.two_view.relative_pose`."""
     for backbone in backbones:
         backbone.layers(config.layers or ())
     chosen = material.pairs.pairs(material.index)

@@ -19,11 +19,11 @@ from muskie.data.scene import SceneSource
 from muskie.errors import ConfigError, DataError
 from muskie.evaluation.cross_view_gain import VIEWS, Gain, GainConfig, GainSamples, cross_view_gain, gain_samples
 from muskie.evaluation.material import Material
-from muskie.evaluation.pair_choice import PairChoice
-from muskie.evaluation.posed_views import PosedViews, read_posed
 from muskie.evaluation.results import Table, write_results
 from muskie.evaluation.suites import find_suite
-from muskie.evaluation.view_sets import ViewChoice
+from muskie.evaluation.views.pair_choice import PairChoice
+from muskie.evaluation.views.posed_views import PosedViews, read_posed
+from muskie.evaluation.views.view_sets import ViewChoice
 from muskie.models.masked_view import MaskedViewModel
 from muskie.training.tasks import gain_predictor
 

@@ -18,8 +18,8 @@ from muskie.data.loading import build_sources
 from muskie.data.sources.folder import ImageFolders
 from muskie.errors import ConfigError, DataError
 from muskie.evaluation.cross_view_gain import REFERENCES, VIEWS, gain_samples
-from muskie.evaluation.posed_views import PosedViews, read_posed
-from muskie.evaluation.view_sets import spaced
+from muskie.evaluation.views.posed_views import PosedViews, read_posed
+from muskie.evaluation.views.view_sets import spaced
 from muskie.masking import MaskChoice, MaskPolicy
 from muskie.paths import typed_path
 from muskie.streams import stream

@@ -10,8 +10,8 @@ from torch import Tensor
 from muskie.backbones.frozen import FrozenBackbone
 from muskie.evaluation.attention_readout import attention_of, can_attend
 from muskie.evaluation.correspondence import CorrespondenceConfig, predictions
-from muskie.evaluation.posed_views import PosedViews
 from muskie.evaluation.tracks import draw_tracks
+from muskie.evaluation.views.posed_views import PosedViews
 from muskie.models.masked_view import MaskedViewModel
 from muskie.visualization.attention import attention_page
 from muskie.visualization.masked_views import masked_view_page

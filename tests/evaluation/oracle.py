@@ -11,8 +11,8 @@ from torch import Tensor
 from muskie.backbones.frozen import FrozenBackbone
 from muskie.data.rooms import camera_path, make_room, render
 from muskie.data.sources.synthetic import SyntheticRooms
-from muskie.evaluation.posed_views import PosedViews, read_posed
-from muskie.evaluation.view_sets import ViewSet
+from muskie.evaluation.views.posed_views import PosedViews, read_posed
+from muskie.evaluation.views.view_sets import ViewSet
 from muskie.geometry import transform_points, unproject
 from muskie.streams import stream
 

@@ -29,10 +29,10 @@ from muskie.evaluation.correspondence import (
     predictions,
     summary,
 )
-from muskie.evaluation.posed_views import PosedViews
 from muskie.evaluation.readout import sample
 from muskie.evaluation.results import Row
 from muskie.evaluation.tracks import Tracks, depth_at, draw_tracks
+from muskie.evaluation.views.posed_views import PosedViews
 
 FOCAL, WALL = 400.0, 3.0
 

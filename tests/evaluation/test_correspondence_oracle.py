@@ -9,9 +9,9 @@ import torch
 from oracle import Oracle, rooms, through_a_long_lens, world_points
 
 from muskie.evaluation.correspondence import OURS, PUBLISHED, CorrespondenceConfig, evaluate_correspondence
-from muskie.evaluation.posed_views import PosedViews
 from muskie.evaluation.results import Row
 from muskie.evaluation.tracks import draw_tracks
+from muskie.evaluation.views.posed_views import PosedViews
 
 EXACT = CorrespondenceConfig(scale=None, readouts=("l2",))
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from muskie.evaluation.posed_views import PosedViews
 from muskie.evaluation.tracks import depth_at, draw_queries, draw_tracks
+from muskie.evaluation.views.posed_views import PosedViews
 
 HEIGHT, WIDTH = 41, 58
 FOCAL = np.array([50.0, 44.0])

@@ -14,7 +14,7 @@ import pytest
 from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.sources.synthetic import SyntheticRooms
 from muskie.evaluation.results import Table
-from muskie.evaluation.view_sets import ViewChoice
+from muskie.evaluation.views.view_sets import ViewChoice
 from muskie.models.variants import create_model
 from muskie.overrides import compose_config, read_overrides
 from muskie.training.distributed import Ranks

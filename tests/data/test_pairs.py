@@ -11,10 +11,11 @@ import torch
 from PIL import ExifTags, Image
 
 from muskie.data.scene import Camera, Frame
+from muskie.data.sources.pairs import PairList
 from muskie.data.sources.synthetic import SyntheticRooms
 from muskie.errors import ConfigError, DataError
-from muskie.evaluation.pair_lists import PairList
-from muskie.evaluation.posed_views import posed_batches
+from muskie.evaluation.views.pair_choice import listed_pairs
+from muskie.evaluation.views.posed_views import posed_batches
 from muskie.geometry import reproject
 
 HEIGHT, WIDTH = 48, 64
@@ -194,15 +195,15 @@ def test_pairs_of_a_room_lie_side_by_side(tmp_path: Path) -> None:
         ("line-0005", "scene0002"),
         ("line-0009", "."),
     ]
-    assert [one.group for one in source.view_sets()[:3]] == ["pairs/scene0001", "pairs/scene0001", "pairs/a/b"]
+    assert [one.group for one in listed_pairs(source)[:3]] == ["pairs/scene0001", "pairs/scene0001", "pairs/a/b"]
 
 
 def test_pairs_become_posed_views(tmp_path: Path) -> None:
     """Cropped to a square of half the height; a pair that cannot be read is left out by name."""
     lines = [write_pair(tmp_path, (f"{n}/0.png", f"{n}/1.png"), room=n) for n in range(2)]
     source = listed(tmp_path, lines[0], f"gone.png 0/0.png 0 0 {PLAIN}", lines[1])
-    assert [one.frames for one in source.view_sets()] == [("0", "1")] * 3
-    batches = list(posed_batches(source.view_sets(), (24, 24), 2))
+    assert [one.frames for one in listed_pairs(source)] == [("0", "1")] * 3
+    batches = list(posed_batches(listed_pairs(source), (24, 24), 2))
     assert [views.numbers for views in batches] == [[0], [2]]
     assert "gone.png" in batches[0].unreadable[0]
     for room, views in enumerate(batches):

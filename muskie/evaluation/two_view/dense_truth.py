@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from muskie.errors import ConfigError
-from muskie.evaluation.posed_views import PosedViews
-from muskie.evaluation.view_sets import rotation_angles
+from muskie.evaluation.views.posed_views import PosedViews
+from muskie.evaluation.views.view_sets import rotation_angles
 from muskie.geometry import Reprojection, reproject
 
 TOLERANCE = 0.05

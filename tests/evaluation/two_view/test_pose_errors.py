@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from muskie.evaluation.pose_errors import auc, direction_error, median, rotation_error
+from muskie.evaluation.two_view.pose_errors import auc, direction_error, median, rotation_error
 
 rng = np.random.default_rng(0)
 

@@ -14,8 +14,8 @@ from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.scene import Camera, Frame, Scene, SceneSource
 from muskie.data.sources.synthetic import SyntheticRooms
 from muskie.errors import ConfigError, DataError
-from muskie.evaluation.pair_choice import PairChoice
-from muskie.evaluation.view_sets import (
+from muskie.evaluation.views.pair_choice import PairChoice
+from muskie.evaluation.views.view_sets import (
     ViewChoice,
     ViewSet,
     evenly,

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from muskie.evaluation.dense_readout import correlation, dense_flow, matched_positions, upsampled
+from muskie.evaluation.two_view.dense_readout import correlation, dense_flow, matched_positions, upsampled
 from muskie.geometry import pixel_centres
 
 GRID, SIZE = (3, 4), (12, 32)  # patches of 4 x 8 pixels

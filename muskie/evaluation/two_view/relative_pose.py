@@ -19,14 +19,14 @@ from muskie.backbones.floors import RandomFeatures
 from muskie.backbones.frozen import FrozenBackbone
 from muskie.errors import ConfigError
 from muskie.evaluation.intervals import interval, ratio_of_sums, resampled
-from muskie.evaluation.mutual_matches import Matches, mutual_nearest, true_matches
-from muskie.evaluation.pose_errors import auc, direction_error, median, rotation_error
-from muskie.evaluation.posed_views import PosedViews
 from muskie.evaluation.readout import METRICS
 from muskie.evaluation.results import Row
 from muskie.evaluation.tally import Line
 from muskie.evaluation.tracks import TOLERANCE
-from muskie.evaluation.two_view_pose import estimate_pose, poselib_or_error
+from muskie.evaluation.two_view.mutual_matches import Matches, mutual_nearest, true_matches
+from muskie.evaluation.two_view.pose import estimate_pose, poselib_or_error
+from muskie.evaluation.two_view.pose_errors import auc, direction_error, median, rotation_error
+from muskie.evaluation.views.posed_views import PosedViews
 from muskie.geometry import invert
 
 ROTATION, TRANSLATION = "median rotation error (deg)", "median translation error (deg)"

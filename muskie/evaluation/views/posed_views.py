@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from muskie.data.images import Crop, decode
 from muskie.data.scene import Frame
 from muskie.errors import ConfigError, DataError, MuskieError
-from muskie.evaluation.view_sets import ViewSet
+from muskie.evaluation.views.view_sets import ViewSet
 
 CROPS = ("centre", "object")
 TENSORS = ("images", "depth", "intrinsics", "cam2world")

@@ -25,13 +25,13 @@ from torch import Tensor
 from muskie.backbones.floors import RandomFeatures
 from muskie.backbones.frozen import FrozenBackbone
 from muskie.errors import ConfigError
-from muskie.evaluation.angle_pairs import NAVI_BINS, SCANNET_BINS, bin_members, edge_problems
-from muskie.evaluation.dense_matching import ALL
-from muskie.evaluation.dense_truth import Warp, centre_depth, reproject_grid, target_patches, viewpoint_angles
-from muskie.evaluation.posed_views import PosedViews
-from muskie.evaluation.ratio_matches import Matches, ratio_matches
 from muskie.evaluation.readout import patch_centres
 from muskie.evaluation.tally import Line, Tally
+from muskie.evaluation.two_view.dense_matching import ALL
+from muskie.evaluation.two_view.dense_truth import Warp, centre_depth, reproject_grid, target_patches, viewpoint_angles
+from muskie.evaluation.two_view.ratio_matches import Matches, ratio_matches
+from muskie.evaluation.views.angle_pairs import NAVI_BINS, SCANNET_BINS, bin_members, edge_problems
+from muskie.evaluation.views.posed_views import PosedViews
 from muskie.geometry import transform_points, unproject_points
 
 

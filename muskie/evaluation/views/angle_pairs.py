@@ -14,9 +14,9 @@ import numpy as np
 
 from muskie.data.index import Place, SceneIndex
 from muskie.errors import ConfigError, DataError
-from muskie.evaluation.dense_truth import pixel_warp
-from muskie.evaluation.posed_views import read_posed
-from muskie.evaluation.view_sets import ViewSet, _spread, rotation_angles
+from muskie.evaluation.two_view.dense_truth import pixel_warp
+from muskie.evaluation.views.posed_views import read_posed
+from muskie.evaluation.views.view_sets import ViewSet, _spread, rotation_angles
 from muskie.streams import stream
 
 SCANNET_BINS: tuple[float, ...] = (0, 15, 30, 60, 180)

@@ -8,7 +8,7 @@ import torch
 from paired import DEPTH, plane_pairs, room_pairs, turn
 
 from muskie.errors import ConfigError
-from muskie.evaluation.dense_truth import (
+from muskie.evaluation.two_view.dense_truth import (
     Warp,
     centre_depth,
     patch_warp,

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from muskie.errors import ConfigError
-from muskie.evaluation.dense_readout import correlation
-from muskie.evaluation.linear_probe import DECAYS, RATES, ProbeConfig, ProbeGrid
+from muskie.evaluation.two_view.dense_readout import correlation
+from muskie.evaluation.two_view.linear_probe import DECAYS, RATES, ProbeConfig, ProbeGrid
 
 SIGNAL, NUISANCE, PATCHES = 8, 8, 16
 CONFIG = ProbeConfig(rates=[1e-3, 1e-2], decays=[1e-2, 0.3], steps=20)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from muskie.errors import ConfigError
-from muskie.evaluation.pose_errors import direction_error, rotation_error
-from muskie.evaluation.two_view_pose import TwoViewPose, estimate_pose
+from muskie.evaluation.two_view.pose import TwoViewPose, estimate_pose
+from muskie.evaluation.two_view.pose_errors import direction_error, rotation_error
 
 FIRST = np.array([[500.0, 0, 310], [0, 480, 250], [0, 0, 1]])
 SECOND = np.array([[700.0, 0, 330], [0, 710, 220], [0, 0, 1]])

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from muskie.data.index import SceneIndex
+from muskie.data.sources.pairs import PairList
 from muskie.errors import ConfigError, DataError
-from muskie.evaluation.angle_pairs import SCANNET_BINS, AnglePairs, edge_problems, pairs_by_angle
-from muskie.evaluation.pair_lists import PairList
-from muskie.evaluation.view_sets import ViewChoice, evenly
+from muskie.evaluation.views.angle_pairs import SCANNET_BINS, AnglePairs, edge_problems, pairs_by_angle
+from muskie.evaluation.views.view_sets import ViewChoice, ViewSet, evenly
 
 BY_ANGLE, LISTED = "by_angle", "listed"
 
@@ -20,8 +20,8 @@ class PairChoice(ViewChoice):
     """How pairs are chosen: as `ViewChoice`, of two views, and by two rules more.
 
     Attributes:
-        rule: also `"by_angle"`: as many pairs of each bin of viewpoint angle (`muskie.evaluation.angle_pairs`); and
-            `"listed"`: those of a list of pairs (`data=pairs`, `muskie.evaluation.pair_lists`).
+        rule: also `"by_angle"`: as many pairs of each bin of viewpoint angle (`muskie.evaluation.views.angle_pairs`); and
+            `"listed"`: those of a list of pairs (`data=pairs`, `muskie.data.sources.pairs`).
         views: 2.
         bins: edges of the bins of `by_angle`, rising, in degrees; `samples` are divided among them.
         overlap: of `by_angle`: the least share of the first view that the second sees, in [0, 1].
@@ -54,7 +54,7 @@ class PairChoice(ViewChoice):
             count = max((self.samples or 64 * (len(self.bins) - 1)) // (len(self.bins) - 1), 1)
             return pairs_by_angle(index, self.bins, count, self.seed, overlap=self.overlap)
         if self.rule == LISTED:
-            listed = [views for source in index.sources if isinstance(source, PairList) for views in source.view_sets()]
+            listed = [views for source in index.sources if isinstance(source, PairList) for views in listed_pairs(source)]
             if not listed:
                 raise DataError("pairs.rule=listed takes the pairs of a list: data=pairs data.root=PATH data.pairs=FILE")
             return AnglePairs([listed[n] for n in evenly(len(listed), self.samples or len(listed))], [])
@@ -64,3 +64,8 @@ class PairChoice(ViewChoice):
         if self.rule == BY_ANGLE:
             return f"2 views by viewpoint angle, overlap {self.overlap:g}"
         return "2 views as listed" if self.rule == LISTED else super().__str__()
+
+
+def listed_pairs(source: PairList) -> list[ViewSet]:
+    """All pairs of a list, in its order."""
+    return [ViewSet(source, scene, tuple(scene.frames)) for scene in map(source.scene, range(len(source)))]

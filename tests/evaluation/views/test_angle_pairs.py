@@ -14,10 +14,10 @@ from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.scene import Camera, Frame, Scene, SceneSource
 from muskie.data.sources.synthetic import SyntheticRooms
 from muskie.errors import ConfigError, DataError
-from muskie.evaluation.angle_pairs import SCANNET_BINS, bin_members, pairs_by_angle
-from muskie.evaluation.dense_truth import pixel_warp
-from muskie.evaluation.posed_views import read_posed
-from muskie.evaluation.view_sets import ViewSet
+from muskie.evaluation.two_view.dense_truth import pixel_warp
+from muskie.evaluation.views.angle_pairs import SCANNET_BINS, bin_members, pairs_by_angle
+from muskie.evaluation.views.posed_views import read_posed
+from muskie.evaluation.views.view_sets import ViewSet
 
 
 class Turning(SceneSource):

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from muskie.backbones.frozen import FrozenBackbone
 from muskie.errors import ConfigError
-from muskie.evaluation.dense_matching import ALL, DenseMatchingConfig, ProbeKey, columns, evaluate_dense_matching
-from muskie.evaluation.dense_truth import pixel_warp
-from muskie.evaluation.linear_probe import Probe, ProbeGrid
-from muskie.evaluation.posed_views import PosedViews
 from muskie.evaluation.results import Row
+from muskie.evaluation.two_view.dense_matching import ALL, DenseMatchingConfig, ProbeKey, columns, evaluate_dense_matching
+from muskie.evaluation.two_view.dense_truth import pixel_warp
+from muskie.evaluation.two_view.linear_probe import Probe, ProbeGrid
+from muskie.evaluation.views.posed_views import PosedViews
 
 CONFIG = DenseMatchingConfig(scale=None, bins=())
 SIZE = (48, 64)

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from muskie.data.index import SceneIndex
+from muskie.data.sources.pairs import PairList
 from muskie.data.sources.synthetic import SyntheticRooms
 from muskie.errors import ConfigError, DataError
-from muskie.evaluation.pair_choice import PairChoice
-from muskie.evaluation.pair_lists import PairList
-from muskie.evaluation.view_sets import ViewChoice, rotation_angles
+from muskie.evaluation.views.pair_choice import PairChoice
+from muskie.evaluation.views.view_sets import ViewChoice, rotation_angles
 
 
 @pytest.fixture(scope="module")

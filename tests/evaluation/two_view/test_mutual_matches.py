@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from muskie.evaluation.mutual_matches import Matches, mutual_nearest, true_matches
-from muskie.evaluation.posed_views import PosedViews
+from muskie.evaluation.two_view.mutual_matches import Matches, mutual_nearest, true_matches
+from muskie.evaluation.views.posed_views import PosedViews
 
 METRICS = ["cosine", "l2"]
 

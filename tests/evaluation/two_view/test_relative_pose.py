@@ -13,8 +13,8 @@ from oracle import Oracle, rooms, world_points
 from torch import Tensor
 
 from muskie.errors import ConfigError
-from muskie.evaluation.posed_views import PosedViews
-from muskie.evaluation.relative_pose import (
+from muskie.evaluation.results import Row
+from muskie.evaluation.two_view.relative_pose import (
     INLIERS,
     MATCHES,
     ROTATION,
@@ -25,8 +25,8 @@ from muskie.evaluation.relative_pose import (
     shares,
     summary,
 )
-from muskie.evaluation.results import Row
-from muskie.evaluation.view_sets import rotation_angles
+from muskie.evaluation.views.posed_views import PosedViews
+from muskie.evaluation.views.view_sets import rotation_angles
 
 SIZE, PATCH, PAIRS = (72, 96), 4, 6
 CONFIG = RelativePoseConfig(readouts=("l2",), iterations=1000)

@@ -12,9 +12,8 @@ from PIL import Image
 from muskie.data.images import to_rgb
 from muskie.data.scene import Camera, Frame, Scene, SceneSource
 from muskie.data.sources.folder import existing_folder
+from muskie.data.sources.pair_lines import Picture, read_pair
 from muskie.errors import ConfigError, DataError
-from muskie.evaluation.pair_lines import Picture, read_pair
-from muskie.evaluation.view_sets import ViewSet
 from muskie.paths import typed_path
 
 FRAMES = ("0", "1")
@@ -26,8 +25,8 @@ _SCANNET_FRAME = re.compile(r"(?:.*/)?(scene\d{4}_\d{2})_frame-0*(\d+)\.\w+")
 class PairList(SceneSource):
     """Pairs of pictures with their cameras: every pair is a scene of two frames, `"0"` and `"1"`.
 
-    The list is a text file in the format of SuperGlue, see `muskie.evaluation.pair_lines`. The world is camera 0. A list has
-    no depth: the depth maps are 0, unknown, everywhere, so that whatever asks for geometry can read the pairs, and whatever
+    The list is a text file in the format of SuperGlue, see `muskie.data.sources.pair_lines`. The world is camera 0. A list
+    has no depth: the depth maps are 0, unknown, everywhere, so that whatever asks for geometry can read the pairs, and whatever
     needs depth finds none. An orientation that a picture's file notes (EXIF) is not applied: intrinsics belong to the
     pixels as they are stored, and the list says how they are turned.
 
@@ -90,10 +89,6 @@ class PairList(SceneSource):
 
     def scene(self, index: int) -> Scene:
         return self._scenes[index]
-
-    def view_sets(self) -> list[ViewSet]:
-        """All pairs, as `posed_batches` takes them."""
-        return [ViewSet(self, scene, FRAMES) for scene in self._scenes]
 
     def read(self, scene: Scene, frame: str, *, at_least: int | None = None, geometry: bool = False) -> Frame:
         picture = self._picture(scene, frame)

@@ -15,8 +15,8 @@ from PIL import Image
 from muskie.data.scene import Camera, Frame, Scene, SceneSource
 from muskie.data.sources.synthetic import SyntheticRooms
 from muskie.errors import ConfigError, DataError
-from muskie.evaluation.posed_views import PosedViews, posed_batches, read_posed
-from muskie.evaluation.view_sets import ViewSet
+from muskie.evaluation.views.posed_views import PosedViews, posed_batches, read_posed
+from muskie.evaluation.views.view_sets import ViewSet
 from muskie.geometry import reproject, transform_points, unproject
 from muskie.streams import stream
 

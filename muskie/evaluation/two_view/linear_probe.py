@@ -8,7 +8,7 @@ neighbour by cosine. Nothing in it is drawn at random.
 The protocol is that of MuM (arXiv 2511.17309): 10 learning rates x 3 weight decays, AdamW, rates fall to a tenth after
 90 % of the steps, gradients clipped at 0.01 for each probe. Its published code takes the best of the grid, and of 10
 evaluations in the course of training, *on the test set*. Here both are chosen on a validation split of the training part,
-see `muskie.evaluation.probe_fitting`.
+see `muskie.evaluation.two_view.probe_fitting`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from muskie.errors import ConfigError
-from muskie.evaluation.dense_readout import correlation
+from muskie.evaluation.two_view.dense_readout import correlation
 
 RATES = tuple(float(f"{rate:.3g}") for rate in np.logspace(-5, -2, 10))
 DECAYS = (1e-2, 1e-3, 5e-2)

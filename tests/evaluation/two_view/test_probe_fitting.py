@@ -14,11 +14,11 @@ from muskie.data.scene import Camera, Frame, Scene, SceneSource
 from muskie.data.sources.synthetic import SyntheticRooms
 from muskie.errors import DataError
 from muskie.evaluation import probe_fitting
-from muskie.evaluation.dense_matching import DenseMatchingConfig, ProbeKey, evaluate_dense_matching
-from muskie.evaluation.linear_probe import ProbeGrid
-from muskie.evaluation.posed_views import posed_batches
-from muskie.evaluation.probe_fitting import ProbePairs, fit_probes, split_pairs
-from muskie.evaluation.view_sets import ViewSet
+from muskie.evaluation.two_view.dense_matching import DenseMatchingConfig, ProbeKey, evaluate_dense_matching
+from muskie.evaluation.two_view.linear_probe import ProbeGrid
+from muskie.evaluation.two_view.probe_fitting import ProbePairs, fit_probes, split_pairs
+from muskie.evaluation.views.posed_views import posed_batches
+from muskie.evaluation.views.view_sets import ViewSet
 
 SIZE = (24, 24)
 CONFIG = DenseMatchingConfig(

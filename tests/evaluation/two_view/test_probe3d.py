@@ -12,11 +12,11 @@ from paired import DEPTH, FOCAL, by_place, plane_pairs, remembered, room_pairs, 
 from torch import Tensor
 
 from muskie.errors import ConfigError
-from muskie.evaluation.dense_matching import ALL
-from muskie.evaluation.posed_views import PosedViews
-from muskie.evaluation.probe3d import NAVI, SCANNET, Locations, Probe3DConfig, columns, evaluate_probe3d
-from muskie.evaluation.ratio_matches import Matches, ratio_matches
 from muskie.evaluation.results import Row
+from muskie.evaluation.two_view.dense_matching import ALL
+from muskie.evaluation.two_view.probe3d import NAVI, SCANNET, Locations, Probe3DConfig, columns, evaluate_probe3d
+from muskie.evaluation.two_view.ratio_matches import Matches, ratio_matches
+from muskie.evaluation.views.posed_views import PosedViews
 from muskie.streams import stream
 
 CONFIG = Probe3DConfig(scale=None, bins=())

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from muskie.backbones.frozen import FrozenBackbone
 from muskie.errors import DataError
-from muskie.evaluation.dense_matching import DenseMatchingConfig, ProbeKey
-from muskie.evaluation.dense_readout import dense_flow
-from muskie.evaluation.dense_truth import patch_warp, pixel_warp, target_patches
-from muskie.evaluation.linear_probe import Probe, ProbeGrid
-from muskie.evaluation.posed_views import PosedViews, posed_batches
-from muskie.evaluation.view_sets import ViewSet
+from muskie.evaluation.two_view.dense_matching import DenseMatchingConfig, ProbeKey
+from muskie.evaluation.two_view.dense_readout import dense_flow
+from muskie.evaluation.two_view.dense_truth import patch_warp, pixel_warp, target_patches
+from muskie.evaluation.two_view.linear_probe import Probe, ProbeGrid
+from muskie.evaluation.views.posed_views import PosedViews, posed_batches
+from muskie.evaluation.views.view_sets import ViewSet
 from muskie.streams import stream
 
 

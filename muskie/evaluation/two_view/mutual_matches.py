@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from muskie.evaluation.posed_views import PosedViews
 from muskie.evaluation.readout import patch_centres
 from muskie.evaluation.tracks import TOLERANCE, depth_at
+from muskie.evaluation.views.posed_views import PosedViews
 from muskie.geometry import invert, project, transform_points, unproject_points
 
 

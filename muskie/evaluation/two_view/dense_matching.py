@@ -3,9 +3,9 @@
 The protocol of MuM (arXiv 2511.17309): end-point error (EPE) and the share of pixels nearer than some thresholds (PCK;
 below 32 px it is MuM's R), of a picture of 448 px. Four things differ. Probes are chosen on a validation split and not on
 the test pairs; EPE is the mean over all pixels and not over the means of batches; displacements are upsampled and not
-positions (`muskie.evaluation.dense_readout`); and results are also given by viewpoint angle, in Probe3D's bins. Whether
-MuM's features were normalised by the last norm is not clear from its paper and code: `norm` says, and one can report
-both.
+positions (`muskie.evaluation.two_view.dense_readout`); and results are also given by viewpoint angle, in Probe3D's bins.
+Whether MuM's features were normalised by the last norm is not clear from its paper and code: `norm` says, and one can
+report both.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from torch import Tensor
 
 from muskie.backbones.floors import RandomFeatures
 from muskie.backbones.frozen import FrozenBackbone
-from muskie.evaluation.angle_pairs import SCANNET_BINS, bin_members, edge_problems
-from muskie.evaluation.dense_readout import FLOWS, dense_flow, upsampled
-from muskie.evaluation.dense_truth import TOLERANCE, Warp, patch_warp, pixel_warp, viewpoint_angles
-from muskie.evaluation.linear_probe import Probe, ProbeConfig
-from muskie.evaluation.posed_views import PosedViews
 from muskie.evaluation.readout import nearest_centres
 from muskie.evaluation.tally import Line, Tally
+from muskie.evaluation.two_view.dense_readout import FLOWS, dense_flow, upsampled
+from muskie.evaluation.two_view.dense_truth import TOLERANCE, Warp, patch_warp, pixel_warp, viewpoint_angles
+from muskie.evaluation.two_view.linear_probe import Probe, ProbeConfig
+from muskie.evaluation.views.angle_pairs import SCANNET_BINS, bin_members, edge_problems
+from muskie.evaluation.views.posed_views import PosedViews
 from muskie.geometry import pixel_centres
 
 ALL = "all pairs"
@@ -39,10 +39,10 @@ class DenseMatchingConfig(ProbeConfig):
     Attributes:
         layers: whose features are read; negative ones count from the end; None: the last of each quarter.
         norm: apply the model's final norm to features.
-        flow: how a position is read from correlations, see `muskie.evaluation.dense_readout.FLOWS`.
+        flow: how a position is read from correlations, see `muskie.evaluation.two_view.dense_readout.FLOWS`.
         pixels: thresholds of PCK in pixels.
         scale: pixels are those of a picture whose shorter side has so many; None: those of the picture as it is.
-        tolerance: see `muskie.evaluation.dense_truth.TOLERANCE`.
+        tolerance: see `muskie.evaluation.two_view.dense_truth.TOLERANCE`.
         bins: edges of the bins of viewpoint angle, rising, in degrees; none: all pairs alone.
     """
 
@@ -106,7 +106,7 @@ def evaluate_dense_matching(
         floors: also count what no model is needed for: the same pixel, random features, and, as ceilings, a matcher that
             knows the true patch for each patch, as good as `"argmax"` can be, and one that knows the true place, which
             the weighted mean of `"neighbours"` could name.
-        probes: of `muskie.evaluation.probe_fitting.fit_probes`; features without one have the read-out `"knn"` alone.
+        probes: of `muskie.evaluation.two_view.probe_fitting.fit_probes`; features without one are read by `"knn"` alone.
 
     Raises:
         ConfigError: samples do not have two views.
