@@ -27,8 +27,8 @@ class PairList(SceneSource):
 
     The list is a text file in the format of SuperGlue, see `muskie.data.sources.pair_lines`. The world is camera 0. A list
     has no depth: the depth maps are 0, unknown, everywhere, so that whatever asks for geometry can read the pairs, and
-    whatever needs depth finds none. An orientation that a picture's file notes (EXIF) is not applied: intrinsics belong to the
-    pixels as they are stored, and the list says how they are turned.
+    whatever needs depth finds none. An orientation that a picture's file notes (EXIF) is not applied: intrinsics belong to
+    the pixels as they are stored, and the list says how they are turned.
 
     The list of ScanNet's pairs names `scene0707_00_frame-000015.jpg`. Where there is no such file,
     `scene0707_00/color/15.jpg` is read, which is how ScanNet is exported.
