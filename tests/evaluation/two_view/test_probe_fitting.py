@@ -13,7 +13,7 @@ from muskie.backbones.frozen import FrozenBackbone
 from muskie.data.scene import Camera, Frame, Scene, SceneSource
 from muskie.data.sources.synthetic import SyntheticRooms
 from muskie.errors import DataError
-from muskie.evaluation import probe_fitting
+from muskie.evaluation.two_view import probe_fitting
 from muskie.evaluation.two_view.dense_matching import DenseMatchingConfig, ProbeKey, evaluate_dense_matching
 from muskie.evaluation.two_view.linear_probe import ProbeGrid
 from muskie.evaluation.two_view.probe_fitting import ProbePairs, fit_probes, split_pairs
