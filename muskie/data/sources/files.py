@@ -64,7 +64,7 @@ def read_matrix(file: Path) -> np.ndarray | None:
 
 
 def read_pose(file: Path) -> np.ndarray | None:
-    """A camera-to-world matrix, float64 [4, 4]; None if there is no such file.
+    """A camera-to-world matrix, float64 [4, 4], its rotation made exact; None if there is no such file.
 
     Raises:
         OSError: it holds anything else; the message names it.
@@ -74,4 +74,17 @@ def read_pose(file: Path) -> np.ndarray | None:
     cam2world = read_matrix(file)
     if cam2world is None or cam2world.shape != (4, 4) or not np.allclose(cam2world[3], [0, 0, 0, 1]):
         raise OSError(f"{file}: expected a finite 4x4 camera-to-world matrix whose last row is 0 0 0 1")
-    return cam2world
+    exact = rigid(cam2world)
+    if exact is None:
+        raise OSError(f"{file}: its upper left 3x3 matrix is no rotation")
+    return exact
+
+
+def rigid(matrix: np.ndarray) -> np.ndarray | None:
+    """A finite [4, 4] matrix with its rotation made exact, for files round to a few digits; None if it has none."""
+    left, scales, right = np.linalg.svd(matrix[:3, :3])
+    if not np.allclose(scales, 1, atol=1e-2) or np.linalg.det(left @ right) < 0:
+        return None
+    exact = matrix.copy()
+    exact[:3, :3] = left @ right
+    return exact

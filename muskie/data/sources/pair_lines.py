@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from muskie.data.sources.files import rigid
 from muskie.errors import DataError
 
 _PLAIN, _TURNED, _WHOLE = 2, 4, 38
@@ -77,11 +78,7 @@ def read_pair(fields: list[str], where: str, poses: bool) -> tuple[Picture, Pict
 
 
 def _rigid(matrix: np.ndarray, where: str) -> np.ndarray:
-    """The matrix with its rotation made exact: lists round to a few digits."""
-    if np.isfinite(matrix).all() and np.allclose(matrix[3], [0, 0, 0, 1]):
-        left, scales, right = np.linalg.svd(matrix[:3, :3])
-        if np.allclose(scales, 1, atol=1e-2) and np.linalg.det(left @ right) > 0:
-            exact = matrix.copy()
-            exact[:3, :3] = left @ right
-            return exact
-    raise DataError(f"{where}: T_0to1 = {matrix.tolist()} is no rigid motion (a rotation, a translation, and 0 0 0 1)")
+    exact = rigid(matrix) if np.isfinite(matrix).all() and np.allclose(matrix[3], [0, 0, 0, 1]) else None
+    if exact is None:
+        raise DataError(f"{where}: T_0to1 = {matrix.tolist()} is no rigid motion (a rotation, a translation, and 0 0 0 1)")
+    return exact
