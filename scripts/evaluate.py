@@ -35,7 +35,7 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 def read_settings(words: Sequence[str]) -> EvaluationSettings:
     """The settings from a command line."""
     flags, typed = split_flags(words)
-    named = [word for word in typed if "=" not in word and not word.startswith(("+", "~"))]
+    named = [word for word in typed if is_backbone(word)]
     typed = [word for word in typed if word not in named]
     if flags:
         raise ConfigError(f"{flags[0]}: unknown; this script takes backbones and key=value (--help says more)")
@@ -45,6 +45,11 @@ def read_settings(words: Sequence[str]) -> EvaluationSettings:
         also = OmegaConf.to_container(config.backbone) if OmegaConf.is_config(config.backbone) else config.backbone
         config.backbone = [*map(read_spec, named), *(also if isinstance(also, list) else [also] if also else [])]
     return EvaluationSettings(config)
+
+
+def is_backbone(word: str) -> bool:
+    """Whether a word names a backbone, and is no override."""
+    return Path(word).exists() or word.startswith(("{", "~/")) or ("=" not in word and not word.startswith(("+", "~")))
 
 
 def backbones(settings: EvaluationSettings) -> list[FrozenBackbone]:
@@ -68,8 +73,11 @@ def evaluate(words: Sequence[str]) -> list[Table]:
         raise ConfigError(f"out={str(out)!r} cannot be written ({error.strerror}); give another one") from error
     material = settings.material(progress=True)
     models = backbones(settings)
-    tables = [suite.run(models, material, settings.suite_config(suite.name)) for suite in settings.suites]
-    write_results(out, tables, settings.plain)
+    tables: list[Table] = []
+    done = {**settings.plain, **settings.resolved, "device": str(models[0].device), "dtype": str(models[0].dtype or "fp32")}
+    for suite in settings.suites:
+        tables.append(suite.run(models, material, settings.suite_config(suite.name)))
+        write_results(out, tables, done)  # after each: a later one may fail
     print("\n".join(table.short() for table in tables))
     print(f"all columns: {out}/results.md, .csv, .json")
     return tables

@@ -30,7 +30,7 @@ class Material:
         floors: also measure what needs no model.
         seed: of the bootstrap.
         progress: show a bar.
-        unreadable: messages about view sets that were left out, once each.
+        unreadable: messages about view sets that were left out by the last `batches`, once each.
     """
 
     index: SceneIndex
@@ -53,6 +53,7 @@ class Material:
 
     def batches(self, sets: Sequence[ViewSet], what: str) -> Iterator[PosedViews]:
         """All sets, with a bar that is called `what`; see `posed_batches`."""
+        self.unreadable = []
         with tqdm(total=len(sets), desc=what, unit="set", disable=not self.progress, file=sys.stderr) as bar:
             for views in posed_batches(sets, self.size, self.batch, self.workers, self.crop):
                 self.unreadable += [message for message in views.unreadable if message not in self.unreadable]

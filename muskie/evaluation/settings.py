@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from muskie.errors import ConfigError, DataError
 from muskie.evaluation.correspondence import CorrespondenceConfig
 from muskie.evaluation.material import Material
 from muskie.evaluation.suites import find_suite
+from muskie.evaluation.trained_on import held_out, runs_among
+from muskie.evaluation.two_view.pose import poselib_or_error
 from muskie.evaluation.two_view.probe3d import Probe3DConfig
 from muskie.evaluation.two_view.relative_pose import RelativePoseConfig
 from muskie.evaluation.two_view_suites import DenseMatchingSuite
@@ -58,34 +61,6 @@ SIDE = 224
 """Side of the pictures in pixels where neither the settings nor a run says."""
 
 
-@dataclass(frozen=True)
-class RunData:
-    """What a run was trained on.
-
-    Attributes:
-        folder: of the run.
-        data, holdout: sections of its configuration.
-        side: of its largest pictures in pixels.
-    """
-
-    folder: Path
-    data: Mapping[str, Any]
-    holdout: Mapping[str, Any]
-    side: int
-
-
-def run_data(names: Sequence[str]) -> RunData | None:
-    """What the first run among these backbones was trained on; None if none is the folder of a run."""
-    for name in names:
-        for folder in (Path(name).expanduser(), Path(name).expanduser().parent):
-            if (folder / "config.yaml").is_file() and (folder / "model").is_dir():
-                config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
-                if not isinstance(config, dict) or not {"data", "holdout", "plan"} <= set(config):
-                    raise ConfigError(f"{folder}/config.yaml is not the configuration of a run")
-                return RunData(folder, config["data"], config["holdout"], max(config["plan"]["sizes"]))
-    return None
-
-
 class EvaluationSettings:
     """What is asked for, checked before anything is loaded.
 
@@ -105,10 +80,12 @@ class EvaluationSettings:
         self.backbones = list(given) if isinstance(given, list | tuple) else [given] if given else []
         if not self.backbones:
             raise ConfigError("no backbone is named; give a run, the name of a model, or timm/NAME")
-        names = [spec["name"] if isinstance(spec, Mapping) else spec for spec in self.backbones if spec]
-        self.run = run_data([str(name) for name in names])
+        names = [spec.get("name") if isinstance(spec, Mapping) else spec for spec in self.backbones]
+        self.runs = runs_among([str(name) for name in names if name])
+        self.run = self.runs[0] if self.runs else None
         suites = self.values["suite"]
         self.suites = [find_suite(name) for name in ([suites] if isinstance(suites, str) else suites)]
+        self.resolved: dict[str, Any] = {}
         self._check()
 
     def _check(self) -> None:
@@ -123,6 +100,8 @@ class EvaluationSettings:
             problems.append(f"part={self.values['part']!r}: expected heldout, train, all, or null")
         if problems:
             raise ConfigError("\n".join(problems))
+        if "relative_pose" in [suite.name for suite in self.suites]:
+            poselib_or_error()  # before other suites have taken their time
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -137,7 +116,7 @@ class EvaluationSettings:
         """The folder of the results; None: a new one is made."""
         if self.values["out"]:
             return typed_path(self.values["out"], "out")
-        return self.run.folder / "evaluation" if self.run else None
+        return self.run.folder / "evaluation" / time.strftime("%Y-%m-%d_%H-%M-%S") if self.run else None
 
     def suite_config(self, name: str) -> Any:
         """The settings of a suite: its section, or the defaults of one from outside."""
@@ -149,14 +128,13 @@ class EvaluationSettings:
         Raises:
             ConfigError, DataError: it cannot be used.
         """
-        given = self.values["data"]
-        data = given or (self.run.data if self.run else {"_target_": "muskie.data.sources.synthetic.SyntheticRooms"})
+        given = self.values["data"], self.plain.get("holdout") or {}, self.values["part"]
+        data, holdout, part = held_out(*given, self.runs)
+        data = data or {"_target_": "muskie.data.sources.synthetic.SyntheticRooms"}
         sources = build_sources(dict(data))
-        as_given = given or self.plain.get("holdout") or self.run is None
-        holdout = self.values["holdout"] if as_given else HoldOut(**self.run.holdout)  # type: ignore[union-attr]
-        part = self.values["part"] or ("heldout" if self.run else "all")
         if part == "heldout" and not holdout.share:
             raise DataError(f"{self.run.folder if self.run else 'holdout.share=0'} held nothing out; take part=all")
+        self.resolved = {"data": data, "holdout": asdict(holdout), "part": part, "size": list(self.size)}
         height, width = self.size
         return Material(
             index=SceneIndex(sources, part, holdout),

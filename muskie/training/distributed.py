@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar, cast
 
 import torch
@@ -14,6 +15,9 @@ import torch.distributed as dist
 from muskie.errors import ConfigError, MuskieError
 
 T = TypeVar("T")
+
+PATIENCE = timedelta(days=7)
+"""How long ranks wait for the first one to measure; if a rank dies, torchrun ends them all."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ def start(device_name: str = "auto") -> Iterator[Ranks]:
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    _control = cast(dist.ProcessGroup, dist.new_group(backend="gloo"))
+    _control = cast(dist.ProcessGroup, dist.new_group(backend="gloo", timeout=PATIENCE))
     try:
         yield Ranks(rank, world, device)
     finally:

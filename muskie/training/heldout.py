@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from muskie.evaluation.cross_view_gain import VIEWS, Gain, GainConfig, GainSampl
 from muskie.evaluation.material import Material
 from muskie.evaluation.results import Table, write_results
 from muskie.evaluation.suites import find_suite
+from muskie.evaluation.two_view.pose import poselib_or_error
 from muskie.evaluation.views.pair_choice import PairChoice
 from muskie.evaluation.views.posed_views import PosedViews, read_posed
 from muskie.evaluation.views.view_sets import ViewChoice
@@ -28,6 +30,12 @@ from muskie.models.masked_view import MaskedViewModel
 from muskie.training.tasks import gain_predictor
 
 Scalars = Mapping[str, float]
+
+TRIES = 8
+"""Samples that are tried for the page of tracks."""
+
+MULTI_VIEW = {"correspondence"}
+"""Suites that need such samples."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,7 @@ class EvaluationConfig(GainConfig):
         batch: samples of a forward pass.
         seed: of the samples, the same for every run.
         suites: of `scripts/evaluate.py`, run with their defaults; data with depth and cameras alone has what they need.
-        at_end: run them at the end of training, with all floors, and write their tables to the run's `evaluation/`.
+        at_end: run them at the end of training, with all floors, and write their tables to the run's `evaluation/step-...`.
         every: also run them every so many steps, of the model alone; 0: not.
         views: of a sample of multi-view suites.
         distance: frames between the views of suites.
@@ -128,15 +136,30 @@ class HeldOut:
         everything = SceneIndex(self.sources, "all")
         self._samples = gain_samples(self.index, everything, self.config, self.size, self.plan.patch_size)
         self.unreadable = self._samples.unreadable
+        self._posed = self._first_posed()
+
+    def _first_posed(self) -> PosedViews | None:
+        """The first sample of posed views that can be read; None where the data has no geometry, or scenes too short.
+
+        Raises:
+            DataError: the same, if suites are run.
+            ConfigError: a suite needs what is not installed.
+        """
+        material, reason = self._material(False), ""
+        if self.config.runs_suites and "relative_pose" in self.config.suites:
+            poselib_or_error()
         try:
-            material = self._material(False)
-            self._posed = read_posed(material.views.choose(material.index)[0], material.size)
-        except (DataError, OSError) as error:
-            if self.config.runs_suites:
-                raise DataError(
-                    f"evaluation.suites={list(self.config.suites)}: {error}; or evaluation.at_end=false"
-                ) from error
-            # Without geometry, or with scenes too short, there is no picture of tracks.
+            for views in material.views.choose(material.index)[:TRIES]:
+                try:
+                    return read_posed(views, material.size)
+                except OSError as error:  # suites leave such samples out
+                    reason = str(error)
+        except DataError as error:
+            reason = str(error)
+        if self.config.runs_suites and set(self.config.suites) & MULTI_VIEW:
+            off = "turn suites off: evaluation.at_end=false evaluation.every=0"
+            raise DataError(f"evaluation.suites={list(self.config.suites)}: {reason}; or {off}")
+        return None
 
     def _material(self, floors: bool) -> Material:
         assert self.index is not None
@@ -213,13 +236,15 @@ def _scalars(tables: Sequence[Table], backbone: FrozenBackbone) -> dict[str, flo
 
 
 def _headline(table: Table, backbone: FrozenBackbone) -> str:
-    """The best line of a model by the first column."""
-    metric, pooling, heading = table.summary[0]
-    rows = [row for row in table.rows if (row.model, row.metric, row.pooling) == (backbone.name, metric, pooling)]
-    best = max(rows, key=lambda row: row.value)
-    where = best.readout if best.layer is None else f"{best.readout}, layer {best.layer}"
-    value = f"{100 * best.value:.1f} %" if metric in table.percent else f"{best.value:.3g}"
-    return f"{table.title}: {heading} {value} ({where}, the best of its read-outs)"
+    """The best line of a model by the first share among the short table's columns."""
+    for metric, pooling, heading in table.summary:
+        rows = [row for row in table.rows if (row.model, row.metric, row.pooling) == (backbone.name, metric, pooling)]
+        rows = [row for row in rows if not math.isnan(row.value)]
+        if metric in table.percent and rows:  # of a share, more is better
+            best = max(rows, key=lambda row: row.value)
+            where = best.readout if best.layer is None else f"{best.readout}, layer {best.layer}"
+            return f"{table.title}: {heading} {100 * best.value:.1f} % ({where}, the best of its read-outs)"
+    return f"{table.title}: measured, see the scalars"
 
 
 def _plain(config: EvaluationConfig) -> dict[str, Any]:

@@ -185,20 +185,21 @@ class Pretraining:
     def _measures(self, folder: Path) -> list[Measure]:
         """The cross-view gain, and suites if they are asked for; nothing without held-out data."""
         config, device, heldout = self.heldout.config, self.ranks.device, self.heldout
+        out = folder / "evaluation" / f"step-{self.steps:08d}"
         dtype = self.trainer_config.autocast_dtype(device)
 
         def gain(at_end: bool) -> tuple[Mapping[str, float], str]:
             return heldout.measure_gain(device)
 
         def suites(at_end: bool) -> tuple[Mapping[str, float], str]:
-            return heldout.run_suites(device, dtype, folder / "evaluation" if at_end and config.at_end else None)
+            return heldout.run_suites(device, dtype, out if at_end and config.at_end else None)
 
         if heldout.index is None:
             return []
         main = self.ranks.main
         measures = [Measure(self.trainer_config.eval_every, gain if main else None)]
         if config.runs_suites:
-            measures.append(Measure(config.every, suites if main else None))
+            measures.append(Measure(config.every, suites if main else None, lengthy=True))
         return measures
 
     def _pictures(self) -> Mapping[str, Tensor]:

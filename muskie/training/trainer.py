@@ -33,11 +33,13 @@ class Measure:
         at_end: also at the end.
         run: called with the model in evaluation mode and whether it is the end; gives scalars and lines for people. On
             the first rank alone: None on the others, which wait.
+        lengthy: it may take long, and fail: a checkpoint is written before, an error is told and training goes on.
     """
 
     every: int
     run: Callable[[bool], tuple[Mapping[str, float], str]] | None
     at_end: bool = True
+    lengthy: bool = False
 
 
 @dataclass
@@ -177,19 +179,23 @@ class Trainer:
         self.window.add({"loss": result.loss, **result.scalars}, self.task.images(batch))
 
     def _after_step(self, settings: str) -> None:
-        config = self.config
+        config, at_end = self.config, self.step == self.run.steps
+        due = [m for m in self.measures if (m.at_end if at_end else self._due(m.every))]
+        save = self._due(config.save_every) or any(measure.lengthy for measure in due)
         # A checkpoint closes the window of means, so that a continued run logs what the run never stopped would have.
-        if self._due(config.log_every) or self._due(config.save_every):
+        if self._due(config.log_every) or save:
             self._log()
         with self.window.aside():
             if self._due(config.picture_every):
                 self._pictures(self._sample, "train")
-            for measure in self.measures:
-                at_end = self.step == self.run.steps
-                if measure.at_end if at_end else self._due(measure.every):
+            for measure in due:
+                if not measure.lengthy:
                     self._measure(measure, at_end)
-            if self._due(config.save_every):
+            if save:
                 self.save(settings)
+            for measure in due:
+                if measure.lengthy:
+                    self._measure(measure, at_end)
         self.telemetry.progress(self.step)
 
     def _due(self, every: int) -> bool:
@@ -229,11 +235,16 @@ class Trainer:
     def _measure(self, measure: Measure, at_end: bool) -> None:
         if measure.run is not None:
             self.model.eval()
-            with self._autocast():
-                values, line = measure.run(at_end)
+            try:
+                with self._autocast():
+                    values, line = measure.run(at_end)
+                self.telemetry.scalars(self.step, values)
+                self.telemetry.say(f"step {self.step}: {line}")
+            except Exception as error:
+                if not measure.lengthy:
+                    raise
+                self.telemetry.say(f"step {self.step}: not measured ({type(error).__name__}: {error}); training goes on")
             self.model.train()
-            self.telemetry.scalars(self.step, values)
-            self.telemetry.say(f"step {self.step}: {line}")
         self.ranks.barrier()
 
     def _pictures(self, batch: Any, prefix: str, held_out: bool = True) -> None:

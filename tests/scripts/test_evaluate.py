@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import importlib
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.sources.synthetic import SyntheticRooms
@@ -51,7 +54,7 @@ def run(tiny: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_run_is_measured_on_what_it_held_out(run: Path, evaluate: Evaluate, capsys: pytest.CaptureFixture[str]) -> None:
     (table,) = evaluate(f"{run} {SMALL}")
-    out = run / "evaluation"
+    (out,) = (run / "evaluation").iterdir()
     content = json.loads((out / "results.json").read_text())
     rows = content["tables"][0]["rows"]
     assert {row["model"] for row in rows} == {
@@ -63,6 +66,7 @@ def test_a_run_is_measured_on_what_it_held_out(run: Path, evaluate: Evaluate, ca
     printed = capsys.readouterr().out
     assert table.short() in printed and table.short() in (out / "results.md").read_text()
     assert str(out) in printed
+    assert content["settings"]["holdout"] == {"share": 0.4, "by": "scenes"} and content["settings"]["part"] == "heldout"
     # The rooms that were held out, and no other ones.
     index = SceneIndex([SyntheticRooms(scenes=10, frames=8)], "heldout", HoldOut(0.4, "scenes"))
     sets = ViewChoice(views=3, distance=2, samples=3).choose(index)
@@ -78,6 +82,44 @@ def test_two_checkpoints_in_one_table(run: Path, evaluate: Evaluate, tmp_path: P
     alone = {(row.readout, row.layer, row.metric, row.pooling): row.value for row in again.rows}
     beside = {(row.readout, row.layer, row.metric, row.pooling): row.value for row in table.rows if row.model == "one"}
     assert str(alone) == str(beside), "a model's numbers do not depend on what is measured beside it"
+
+
+def test_what_a_run_was_trained_on_is_not_measured_as_held_out(
+    run: Path, evaluate: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    text = (run / "config.yaml").read_text()
+    (other / "config.yaml").write_text(text.replace("share: 0.4", "share: 0.2"))
+    script = importlib.import_module("evaluate")
+    for words, message in {
+        f"{run} holdout.share=0.2": "held out other frames of this data (holdout.share=0.4 holdout.by=scenes) than",
+        f"{run} data=synthetic": "data.scenes=1000000",
+        f"{run} {other}": "held out different parts of the same data",
+    }.items():
+        with pytest.raises(SystemExit) as left:
+            script.main([*words.split(), *SMALL.split()])
+        assert message in str(left.value), words
+    (table,) = evaluate(f"{run} {other} part=all floors=false untrained=false out=all {SMALL}")
+    assert "all frames" in table.notes[0]
+    (table,) = evaluate(f"{run} data=sevenscenes data.root={sequence(tmp_path)} floors=false untrained=false out=o {SMALL}")
+    assert "all frames" in table.notes[0], "nothing of other data was trained on"
+    monkeypatch.chdir(run)
+    (table,) = evaluate(f"muskie_tiny data=synthetic data.scenes=2 data.frames=8 size=16 floors=false {SMALL}")
+    assert not any(path.name == "results.md" for path in run.glob("evaluation/*.md")), "a name is no run"
+
+
+def sequence(root: Path) -> Path:
+    """A sequence in the layout of 7-Scenes, of a wall."""
+    folder = root / "scenes" / "wall" / "seq-01"
+    folder.mkdir(parents=True)
+    texture = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    for number in range(6):
+        stem = folder / f"frame-{number:06d}"
+        Image.fromarray(texture).save(f"{stem}.color.png")
+        Image.fromarray(np.full((48, 64), 2000, dtype=np.uint16)).save(f"{stem}.depth.png")
+        np.savetxt(f"{stem}.pose.txt", np.eye(4))
+    return root / "scenes"
 
 
 def test_untrained_models_by_name_and_other_data(evaluate: Evaluate, tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +13,9 @@ from tiny import ONE, metrics, pretraining, same_bits, state, train
 from torch.utils.tensorboard import SummaryWriter
 
 from muskie.errors import ConfigError, DataError
-from muskie.training.heldout import EvaluationConfig
+from muskie.evaluation.results import Row, Table
+from muskie.training.heldout import EvaluationConfig, HeldOut, _headline
+from muskie.training.telemetry import Telemetry
 
 CPU = torch.device("cpu")
 SUITES = ["evaluation.every=1", "evaluation.sets=2", "evaluation.views=3", "evaluation.distance=2", "evaluation.samples=2"]
@@ -28,7 +32,7 @@ def test_suites_while_training_and_at_the_end(rooms: list[str], tmp_path: Path) 
     run = train([*rooms, "evaluation.at_end=true", f"output_dir={tmp_path}"])
     name = "heldout/correspondence_PCK@10px/scores"
     assert [line["step"] for line in metrics(tmp_path) if name in line] == [1, 2]
-    content = json.loads((tmp_path / "evaluation" / "results.json").read_text())
+    content = json.loads((tmp_path / "evaluation" / "step-00000002" / "results.json").read_text())
     (table,) = content["tables"]
     models = {row["model"] for row in table["rows"]}
     floors = {"same pixel", "random features, patch 8", "perfect matcher, patch 8"}
@@ -42,7 +46,7 @@ def test_suites_while_training_and_at_the_end(rooms: list[str], tmp_path: Path) 
     assert row["value"] == pytest.approx(logged, rel=1e-6) and row["count"] > 50
     again, _ = run.heldout.run_suites(CPU, None)
     assert again[name] == row["value"], "the same samples each time"
-    assert "published" in (tmp_path / "evaluation" / "results.md").read_text()
+    assert "published" in (tmp_path / "evaluation" / "step-00000002" / "results.md").read_text()
 
 
 def test_measuring_changes_no_bit_of_training(rooms: list[str], tmp_path: Path) -> None:
@@ -88,6 +92,35 @@ def test_autocast_of_the_caller_does_not_reach_the_geometry(rooms: list[str], tm
     with torch.autocast("cpu", torch.bfloat16):
         within, _ = run.heldout.run_suites(CPU, None)
     assert within == plain
+
+
+def test_a_suite_that_fails_loses_nothing(rooms: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*given: object, **more: object) -> None:
+        newest = state(tmp_path / "checkpoints")
+        raise RuntimeError(f"out of memory at {newest['step']}")
+
+    said: list[str] = []
+    monkeypatch.setattr(HeldOut, "run_suites", broken)
+    monkeypatch.setattr(Telemetry, "say", lambda telemetry, line: said.append(line))
+    train([*rooms, "evaluation.at_end=true", f"output_dir={tmp_path}"])
+    failed = [line for line in said if "not measured" in line]
+    assert failed == [f"step {n}: not measured (RuntimeError: out of memory at {n}); training goes on" for n in (1, 2)], (
+        "each after its checkpoint was written"
+    )
+    assert (tmp_path / "model" / "model.safetensors").is_file()
+
+
+def test_the_headline_is_the_best_share() -> None:
+    rows = [
+        Row("s", "d", "me", "knn", layer, "", metric, value, 0, 0, 1)
+        for layer, error, share in ((0, 70.0, 0.3), (1, 90.0, 0.2), (2, 10.0, math.nan))
+        for metric, value in (("EPE", error), ("PCK", share))
+    ]
+    columns = [("EPE", "", "EPE"), ("PCK", "", "PCK@8")]
+    table = Table("Matching", [], rows, ["EPE", "PCK"], columns, frozenset({"PCK"}))
+    backbone = SimpleNamespace(name="me")
+    assert _headline(table, backbone) == "Matching: PCK@8 30.0 % (knn, layer 0, the best of its read-outs)"  # type: ignore[arg-type]
+    assert "measured" in _headline(Table("Own", [], [], []), backbone)  # type: ignore[arg-type]
 
 
 def test_data_without_geometry(tiny: list[str], tmp_path: Path) -> None:
