@@ -50,3 +50,13 @@ def errors_in_words() -> Iterator[None]:
         yield
     except MuskieError as error:
         sys.exit(f"error: {error}")
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """For scripts: Ctrl-C ends the program with a word and status 130, without a traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

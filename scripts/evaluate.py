@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 
 from muskie.backbones.frozen import FrozenBackbone
 from muskie.backbones.load import load_backbones
-from muskie.errors import ConfigError, errors_in_words
+from muskie.errors import ConfigError, errors_in_words, interruptible
 from muskie.evaluation.results import Table, write_results
 from muskie.evaluation.settings import SECTIONS, EvaluationSettings
 from muskie.override_words import read_spec
@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if {"-h", "--help"} & set(words):
         print(f"{__doc__}\n{(CONFIGS / 'evaluate.yaml').read_text()}")
         return
-    with errors_in_words():
+    with interruptible(), errors_in_words():
         evaluate(words)
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -24,7 +25,7 @@ from torch import Tensor
 
 from muskie.backbones.frozen import FrozenBackbone
 from muskie.backbones.load import load_backbones
-from muskie.errors import ConfigError, errors_in_words
+from muskie.errors import ConfigError, errors_in_words, interruptible
 from muskie.evaluation.attention_readout import can_attend
 from muskie.override_words import read_spec
 from muskie.training.distributed import choose_device
@@ -58,9 +59,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--layers", nargs="+", type=int, help="of features, and blocks of attention (default: the last of each quarter)")
     add("--patch", nargs=2, type=int, metavar=("ROW", "COLUMN"), help="whose attention is drawn (default: one of contrast)")
     add("--foreground", action="store_true", help="PCA of the foreground alone, found by the first component")
-    add("--out", type=Path, help="folder (default: pictures/ of the first run, else pictures/ here)")
+    add(
+        "--out",
+        type=Path,
+        help="folder (default: pictures/ of the first run, or here; photographs get a folder in it)",
+    )
     arguments = parser.parse_args(argv)
-    with errors_in_words():
+    with interruptible(), errors_in_words():
         for path in draw(arguments):
             print(path)
 
@@ -69,6 +74,8 @@ def draw(arguments: argparse.Namespace) -> Iterator[Path]:
     """Writes the pages that are asked for; gives the path of each."""
     backbones = load(arguments.models, arguments.names, arguments.untrained)
     run = next((folder for name in arguments.models if (folder := run_folder(name))), None)
+    if arguments.size is not None and arguments.images is None:
+        raise ConfigError("--size is that of photographs; held-out views have the size that their run is measured at")
     p = next((b.patch_size for b in backbones if can_attend(b)), backbones[0].patch_size)
     if arguments.images is not None:
         shown = [of_photographs(arguments.images, arguments.size, p, run)]
@@ -77,13 +84,17 @@ def draw(arguments: argparse.Namespace) -> Iterator[Path]:
     else:
         raise ConfigError("none of the models is a run, whose held-out views could be drawn; give --images FOLDER")
     out = arguments.out or (run / "pictures" if run else Path("pictures"))
+    if arguments.out is None and arguments.images is not None:
+        out = out / arguments.images.resolve().name  # beside the pages of held-out views
     try:
         check_writable(out)
     except OSError as error:
         raise ConfigError(f"--out {out}: it cannot be written ({error.strerror}); give another folder") from error
     asked = arguments.pages or PAGES
+    written: set[Path] = set()
     for name, pixels in pages(backbones, shown, asked, arguments):
-        path = out / f"{name}.png"
+        path = next(path for n in count(1) if (path := out / f"{name}{'' if n == 1 else f'-{n}'}.png") not in written)
+        written.add(path)
         Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy()).save(path)
         yield path
 
@@ -98,6 +109,8 @@ def load(models: Sequence[str], names: Sequence[str] | None, untrained: bool) ->
         specs = [{**spec, "label": name} for spec, name in zip(mappings, names, strict=True)]
     backbones = load_backbones(specs, choose_device())
     fresh = backbones[0].before_training() if untrained else None
+    if untrained and fresh is None:
+        raise ConfigError(f"--untrained: {backbones[0].name} has no weights that it was trained to; leave the flag out")
     return [*([fresh] if fresh else []), *backbones]
 
 
@@ -118,6 +131,13 @@ def pages(
             raise ConfigError(f"--pages {name}: it needs {what}, and none is given")
     for backbone in ours if arguments.patch else []:
         check_patch(arguments.patch, shown[0].images, backbone.patch_size)
+    if len({backbone.patch_size for backbone in ours}) > 1 and {"fill_ins", "masked_views"} & set(asked):
+        patches = {backbone.name: backbone.patch_size for backbone in ours}
+        if arguments.pages:
+            raise ConfigError(
+                f"patches of different sizes cannot be hidden by one mask: {patches}; draw the models one by one"
+            )
+        asked = [name for name in asked if name not in ("fill_ins", "masked_views")]
     if "fill_ins" in asked and ours:
         yield "fill_ins", fill_ins(ours, shown)
     for sample in shown:
@@ -153,14 +173,7 @@ def _named(*parts: str) -> str:
 
 
 def fill_ins(backbones: Sequence[FrozenBackbone], shown: Sequence[Shown]) -> Tensor:
-    """The originals, what is seen of them, and what each model fills in: a row each, the samples side by side.
-
-    Raises:
-        ConfigError: the models have patches of different sizes.
-    """
-    patches = {backbone.name: backbone.patch_size for backbone in backbones}
-    if len(set(patches.values())) > 1:
-        raise ConfigError(f"patches of different sizes cannot be drawn side by side: {patches}")
+    """The originals, what is seen of them, and what each model fills in: a row each, the samples side by side."""
     rows = [torch.cat([s.images for s in shown]), torch.cat([hide(s.images, s.mask) for s in shown])]
     rows += [torch.cat([reconstruction(b, s.images, s.mask) for s in shown]) for b in backbones]
     columns = [heading for sample in shown for heading in view_headings(sample.mask)]

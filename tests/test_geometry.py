@@ -199,3 +199,13 @@ def test_batches_of_pairs_and_one_target_for_all() -> None:
         alone = reproject(depth[0], intrinsics(), poses[0], targets[b], intrinsics(), poses[1])
         for whole, part in zip(together, alone, strict=True):
             assert torch.equal(whole[b], part)
+
+
+def test_unknown_depth_is_never_inside() -> None:
+    """Depth 0 unprojects to the camera's own centre, which another camera may well see before a wall."""
+    depth, wall = torch.zeros(6, 8, dtype=torch.float64), torch.full((6, 8), 2.0, dtype=torch.float64)
+    intrinsics = torch.tensor([[8.0, 0, 4], [0, 8, 3], [0, 0, 1]], dtype=torch.float64)
+    behind = torch.eye(4, dtype=torch.float64)
+    behind[2, 3] = -2.0
+    found = reproject(depth, intrinsics, torch.eye(4, dtype=torch.float64), wall, intrinsics, behind)
+    assert not found.inside.any() and not found.visible.any()

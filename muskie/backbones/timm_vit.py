@@ -98,7 +98,8 @@ def _create(name: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module
         import timm
     except ImportError as error:
         raise ConfigError(
-            f"timm/{name}: timm cannot be imported ({error}); install it: pip install 'muskie[eval]', or pip install timm"
+            f"timm/{name}: timm cannot be imported ({error}); install it: pip install timm, or, in a clone, "
+            "pip install -e '.[eval]'"
         ) from error
     base = name.split(".")[0]
     if base not in timm.list_models():
@@ -124,5 +125,5 @@ def _in_words(name: str, pretrained: bool, error: Exception) -> Exception:
         return ConfigError(f"timm/{name} cannot be made ({type(error).__name__}: {reason})")
     return CheckpointError(
         f"timm/{name}: its weights cannot be had ({type(error).__name__}: {reason}). Once downloaded on a machine with "
-        f"internet, they are found in $HF_HOME; without weights: {{name: timm/{name}, pretrained: false}}"
+        f"internet, they are found in $HF_HOME; without weights: '{{name: timm/{name}, pretrained: false}}'"
     )

@@ -112,7 +112,6 @@ def evaluate_correspondence(
         judge = _Judge(views, tracks, config, device, tally)
         images = views.images.to(device, non_blocking=True)
         if floors:
-            judge.count(Line("same pixel"), judge.queries[:, None].expand_as(judge.positions), None)
             for line, predicted, grid in _floors(backbones, images, judge):
                 judge.count(line, predicted, grid)
         for backbone in backbones:
@@ -165,8 +164,12 @@ def predictions(
 
 def _floors(
     backbones: Sequence[FrozenBackbone], images: Tensor, judge: _Judge
-) -> Iterator[tuple[Line, Tensor, tuple[int, int]]]:
-    for p in sorted({backbone.patch_size for backbone in backbones}):
+) -> Iterator[tuple[Line, Tensor, tuple[int, int] | None]]:
+    sizes = sorted({backbone.patch_size for backbone in backbones})
+    sides = [max(round(side / sizes[0]), 1) for side in judge.size]
+    common = (sides[0], sides[1]) if len(sizes) == 1 else None  # where patches differ, none is everybody's
+    yield Line("same pixel"), judge.queries[:, None].expand_as(judge.positions), common
+    for p in sizes:
         random = RandomFeatures(p)
         features = random.features(images)
         grid = (features.shape[-2], features.shape[-1])

@@ -230,5 +230,5 @@ def test_what_goes_wrong_without_weights_is_no_download(timm: ModuleType, monkey
 
 def test_without_timm_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ConfigError, match=r"timm cannot be imported .*pip install 'muskie\[eval\]'"):
+    with pytest.raises(ConfigError, match=r"timm cannot be imported .*pip install -e '.\[eval\]'"):
         TimmViT(SMALL)

@@ -20,6 +20,7 @@ import muskie
 from muskie.backbones.frozen import FrozenBackbone
 from muskie.backbones.load import ours
 from muskie.errors import ConfigError
+from muskie.evaluation.attention_readout import attention_of
 from muskie.evaluation.correspondence import (
     OURS,
     PUBLISHED,
@@ -264,3 +265,33 @@ def test_tables_have_the_columns_that_are_measured(settings: dict[str, Any]) -> 
     assert {(metric, pooling) for metric, pooling, _ in summary(config)} <= {(row.metric, row.pooling) for row in rows}
     headings = [heading for _, _, heading in summary(config)]
     assert len(headings) == len(set(headings)) and {"error (px)", "error (cm)"} <= set(headings)
+
+
+@pytest.mark.parametrize("kind", ["attention", "scores"])
+def test_a_match_by_attention_is_the_patch_with_the_most(kind: str) -> None:
+    """On a grid that is not square: neither the least, nor rows for columns."""
+    model = muskie.create_model("muskie_tiny", width=32, depth=2, heads=2, patch_size=8, seed=1)
+    backbone = ours(model, "ours")
+    views = rooms((32, 56), views=3, distance=2, count=1)
+    queries = draw_tracks(views, 20).queries
+    config = CorrespondenceConfig(readouts=(kind,), layers=(-1,))
+    ((line, found, grid),) = list(predictions(backbone, views.images, queries, config))
+    weights = attention_of(backbone, views.images, queries, (kind,))[kind][0]  # [V, Q, h, w]
+    assert line.readout == kind and grid == (4, 7)
+    for view in range(3):
+        for query in range(20):
+            best = max((float(weights[view, query, row, column]), row, column) for row in range(4) for column in range(7))
+            assert found[0, view, query].tolist() == [8 * best[2] + 4, 8 * best[1] + 4]
+
+
+def test_a_truth_in_the_plane_of_a_camera_counts_nowhere() -> None:
+    """A point at depth 0 of view 1 projects to infinity there; view 2 sees it."""
+    views = rooms((32, 32), views=3, distance=1, count=1)
+    views.depth[:] = 2.0
+    views.cam2world[:] = torch.eye(4, dtype=torch.float64)
+    views.cam2world[:, 1, 2, 3] = 2.0
+    backbone = ours(muskie.create_model("muskie_tiny", width=32, depth=1, heads=2, patch_size=8), "ours")
+    rows = evaluate_correspondence([backbone], [views], ["room"], CorrespondenceConfig(layers=(0,))).rows("s", "d")
+    (same,) = [row for row in rows if (row.model, row.metric, row.pooling) == ("same pixel", "error (px)", OURS)]
+    assert same.count == 100 and same.value == pytest.approx(0, abs=1e-9), "seen by view 2 alone, at the same pixel"
+    assert all(math.isfinite(row.value) for row in rows if row.count)

@@ -103,6 +103,18 @@ def test_tracks_of_data_with_geometry(
     assert not torch.equal(drawn[0][0], drawn[1][0])
 
 
+def test_names_that_make_the_same_file(run: Path, visualize: Callable[[str], None], tmp_path: Path) -> None:
+    visualize(f"{run} {run} --names a+1 a-1 --pages masked_views --out {tmp_path}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["masked_views-a_1-2.png", "masked_views-a_1.png"]
+
+
+def test_photographs_leave_the_pages_of_held_out_views(
+    run: Path, visualize: Callable[[str], None], image_root: Path
+) -> None:
+    visualize(f"{run} --images {image_root}/scene1 --pages pca")
+    assert (run / "pictures" / "scene1" / "pca.png").is_file()
+
+
 def test_photographs_of_their_own(visualize: Callable[[str], None], image_root: Path, tmp_path: Path) -> None:
     create_model("muskie_tiny", width=32, depth=2, heads=2).save_pretrained(tmp_path / "weights")
     visualize(f"{tmp_path}/weights --images {image_root}/scene1 --size 24 --layers 0 1 --patch 1 2 --out {tmp_path}/out")
@@ -141,6 +153,8 @@ def test_mistakes(run: Path, visualize: Callable[[str], None], tmp_path: Path, i
         f"{run} --pages tracks": "--pages tracks: it needs views with depth and cameras",
         f"{run} --patch 9 9 --pages attention": "--patch 9 9: expected a row in 0 to 1 and a column in 0 to 1",
         f"{run} --layers 5 --pages pca": "layer 5 of",
+        f"{run} --size 128": "--size is that of photographs",
+        f"muskie_tiny --untrained --images {image_root}/scene1": "has no weights that it was trained to",
         f"{run} --images {image_root}/scene1 --size 30": "--size 30: expected a multiple of the patch size 8",
         f"{run} --images {tmp_path}/none": "does not exist",
         "muskie_tiny": "none of the models is a run, whose held-out views could be drawn; give --images FOLDER",
