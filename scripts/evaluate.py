@@ -20,6 +20,7 @@ from omegaconf import OmegaConf
 
 from muskie.backbones.frozen import FrozenBackbone
 from muskie.backbones.load import load_backbones
+from muskie.config import defaults
 from muskie.errors import ConfigError, errors_in_words, interruptible
 from muskie.evaluation.results import Table, write_results
 from muskie.evaluation.settings import SECTIONS, EvaluationSettings
@@ -83,11 +84,20 @@ def evaluate(words: Sequence[str]) -> list[Table]:
     return tables
 
 
+def section_settings() -> str:
+    """The keys of every section with their defaults; the docstring of the class that is named says what they mean."""
+    lines = ["# The sections in full:"]
+    for section, known in SECTIONS.fixed.items():
+        lines.append(f"{section}: # {known.__module__}.{known.__qualname__}")
+        lines += [f"  {key}: {'null' if value is None else value}" for key, value in defaults(known).items()]
+    return "\n".join(lines)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Reads the command line."""
     words = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(words):
-        print(f"{__doc__}\n{(CONFIGS / 'evaluate.yaml').read_text()}")
+        print(f"{__doc__}\n{(CONFIGS / 'evaluate.yaml').read_text()}\n{section_settings()}")
         return
     with interruptible(), errors_in_words():
         evaluate(words)

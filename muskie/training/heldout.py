@@ -192,7 +192,8 @@ class HeldOut:
         if out is not None:
             write_results(out, tables, {"evaluation": _plain(self.config)})
         lines = [table.short() for table in tables] if out is not None else [_headline(table, backbone) for table in tables]
-        return _scalars(tables, backbone), "\n".join(lines)
+        heading = [f"tables in {out}\n"] if out is not None else []
+        return _scalars(tables, backbone), "\n".join([*heading, *lines])
 
     def _backbone(self, device: torch.device, dtype: torch.dtype | None) -> FrozenBackbone:
         return ours(self.model, "this run", device, dtype)

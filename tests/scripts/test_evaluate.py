@@ -178,6 +178,13 @@ def test_a_suite_from_outside(run: Path, evaluate: Evaluate, tmp_path: Path, mon
     assert "0.4 (0.4–0.5)" in (tmp_path / "o" / "results.md").read_text()
 
 
+def test_help_names_every_setting(evaluate: Evaluate, capsys: pytest.CaptureFixture[str]) -> None:
+    importlib.import_module("evaluate").main(["--help"])
+    printed = capsys.readouterr().out
+    for key in ("views:", "  distance: 4", "  samples: 64", "  rates: ", "  degrees: (5, 10, 20)", "backbone:", "suite:"):
+        assert key in printed, key
+
+
 def test_mistakes(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, image_root: Path) -> None:
     monkeypatch.syspath_prepend(str(REPOSITORY / "scripts"))
     monkeypatch.chdir(tmp_path)
