@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from muskie.data.index import HoldOut
 from muskie.errors import ConfigError
+from muskie.paths import typed_path
 
 
 @dataclass(frozen=True)
@@ -30,18 +31,22 @@ class RunData:
     side: int
 
 
+def run_folder(name: str) -> Path | None:
+    """The folder of a run that has ended and that somebody named, by it or by the `model` within; None if it is none."""
+    path = typed_path(name, "backbone")
+    folder = path.resolve().parent if path.name == "model" else path
+    ended = path.is_dir() and (folder / "config.yaml").is_file() and (folder / "model").is_dir()
+    return folder if ended else None
+
+
 def runs_among(names: Sequence[str]) -> list[RunData]:
-    """What those of the named backbones that are runs (their folders, or the `model` within) were trained on."""
+    """What those of the named backbones that are runs were trained on."""
     found = []
-    for name in names:
-        path = Path(name).expanduser() if not name.startswith("~") or Path(name).parts[0] == "~" else Path(name)
-        folder = path.resolve().parent if path.name == "model" else path
-        if path.is_dir() and (folder / "config.yaml").is_file() and (folder / "model").is_dir():
-            config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
-            if not isinstance(config, dict) or not {"data", "holdout", "plan"} <= set(config):
-                raise ConfigError(f"{folder}/config.yaml is not the configuration of a run")
-            sides = config["plan"]["sizes"]
-            found.append(RunData(folder, config["data"], HoldOut(**config["holdout"]), max(sides)))
+    for folder in filter(None, map(run_folder, names)):
+        config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
+        if not isinstance(config, dict) or not {"data", "holdout", "plan"} <= set(config):
+            raise ConfigError(f"{folder}/config.yaml is not the configuration of a run")
+        found.append(RunData(folder, config["data"], HoldOut(**config["holdout"]), max(config["plan"]["sizes"])))
     return found
 
 

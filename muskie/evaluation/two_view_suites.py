@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from muskie.backbones.frozen import FrozenBackbone
 from muskie.errors import DataError
@@ -59,7 +59,7 @@ def _probes(backbones: Sequence[FrozenBackbone], material: Material, config: Den
             "dense_matching.probe=true: probes are fitted to frames that are not measured on, and here all are; take "
             "part=heldout, or probe=false"
         )
-    chosen = type(material.pairs)(**{**vars(material.pairs), "samples": config.probe_pairs}).pairs(material.train)
+    chosen = replace(material.pairs, samples=config.probe_pairs).pairs(material.train)
     training, validation = split_pairs(chosen.sets, config.validation, config.seed)
     pairs = ProbePairs(training, validation, material.size, material.workers, material.crop)
     return fit_probes(backbones, pairs, config)

@@ -47,14 +47,6 @@ class Shown:
     name: str
 
 
-def run_folder(name: str) -> Path | None:
-    """The folder of a run that somebody named, by it or its `model` folder; None if it is none."""
-    if name.startswith("{"):
-        return None
-    path = Path(name).expanduser()
-    return next((folder for folder in (path, path.parent) if (folder / "config.yaml").is_file()), None)
-
-
 def run_settings(run: Path) -> dict[str, Any]:
     """The settings of a run, checked."""
     config = OmegaConf.load(run / "config.yaml")
