@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -145,13 +146,27 @@ def _model_folder(given: str | Path) -> str | Path:
     if not _missing(folder / "model"):
         return folder / "model"
     if folder.exists() or isinstance(given, Path) or folder.is_absolute():
-        run = "; the run has not ended, continue it" if (folder / "checkpoints").is_dir() else ""
-        raise CheckpointError(f"{folder}: no {' and no '.join(missing)}; give a folder written by save_pretrained{run}")
-    if str(given).count("/") > 1 or str(given).startswith((".", "~")):  # a name on the hub is owner/name
-        raise CheckpointError(f"{given}: there is no such folder; give one written by save_pretrained, or that of a run")
+        hint = "; the run has not ended, continue it" if (folder / "checkpoints").is_dir() else _models_in(folder)
+        raise CheckpointError(f"{folder}: no {' and no '.join(missing)}; give a folder written by save_pretrained{hint}")
+    # A name on the hub is owner/name, and an owner is no folder here: it would be asked over the network for a slip.
+    beside = folder.parent != Path() and folder.parent.is_dir()
+    if beside or str(given).count("/") > 1 or str(given).startswith((".", "~")):
+        hint = f"give one written by save_pretrained, or that of a run{_models_in(folder.parent, like=folder.name)}"
+        raise CheckpointError(f"{given}: there is no such folder; {hint}")
     if given in _variants:
         raise CheckpointError(f"{given} is a model without weights: muskie.create_model({given!r}) makes a new one")
     return str(given)
+
+
+def _models_in(folder: Path, like: str = "") -> str:
+    """Which folders of a folder hold weights, in words; the one that was perhaps meant first."""
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    names = [path.name for path in inside if path.is_dir() and not (_missing(path) and _missing(path / "model"))]
+    if not names:
+        return ""
+    nearest = get_close_matches(like, names, n=1)
+    shown = [*nearest, *(name for name in names if name not in nearest)][:3]
+    return f"; {folder} holds {', '.join(shown)}{', ...' if len(names) > 3 else ''}"
 
 
 def _missing(folder: Path) -> list[str]:

@@ -38,6 +38,12 @@ MULTI_VIEW = {"correspondence"}
 """Suites that need such samples."""
 
 
+class _Views(ViewChoice):
+    """Views as the settings of a run name them."""
+
+    section = "evaluation"
+
+
 @dataclass(frozen=True)
 class EvaluationConfig(GainConfig):
     """What is measured on held-out data; first the samples of the cross-view gain.
@@ -164,7 +170,7 @@ class HeldOut:
     def _material(self, floors: bool) -> Material:
         assert self.index is not None
         config, size = self.config, (max(self.plan.sizes), max(self.plan.sizes))
-        views = ViewChoice(views=config.views, distance=config.distance, samples=config.sets, seed=config.seed)
+        views = _Views(views=config.views, distance=config.distance, samples=config.sets, seed=config.seed)
         pairs = PairChoice(distance=config.distance, samples=config.sets, seed=config.seed)
         return Material(self.index, size, None, views, pairs, floors=floors)
 

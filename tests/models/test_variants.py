@@ -170,3 +170,21 @@ def test_broken_folders_and_unknown_names_are_told(tmp_path: Path, monkeypatch: 
             muskie.from_pretrained(path)
     with pytest.raises(CheckpointError, match="neither a folder here nor a model that the Hugging Face hub gives"):
         muskie.from_pretrained("no such/name")
+
+
+def test_a_slip_in_the_name_of_a_run_is_not_asked_of_the_hub_and_told_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("first", "second"):
+        muskie.create_model("muskie_tiny", depth=1, width=24, heads=2).save_pretrained(tmp_path / "outputs" / name / "model")
+    (tmp_path / "outputs" / "stopped").mkdir()
+    asked: list[object] = []
+    monkeypatch.setattr("muskie.models.masked_view.MaskedViewModel.from_pretrained", lambda *a, **k: asked.append(a))
+    with pytest.raises(CheckpointError, match=r"outputs/secnd: there is no such folder.*outputs holds second, first$"):
+        muskie.from_pretrained("outputs/secnd")
+    with pytest.raises(CheckpointError, match=r"outputs: no config\.json.*; outputs holds first, second$"):
+        muskie.from_pretrained("outputs")
+    assert not asked
+    muskie.from_pretrained("outputz/second")  # an owner on the hub
+    assert asked == [("outputz/second",)]

@@ -199,7 +199,7 @@ def test_mistakes(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, im
         f"{run} size=[1,2,3]": "size=[1, 2, 3]: expected a side in pixels or [height, width]",
         f"{run} {SMALL} correspondence.layers=[7]": "layer 7 of one: expected -1 to 0",
         f"{run} {run}": "two backbones are called 'one'; give each a label",
-        f"{run} views.distance=9": "views at a distance of 9 frames span",
+        f"{run} views.distance=9": "at most 1 (now views.views=8, views.distance=9)",
         f"muskie_tiny data=folder data.root={image_root} {SMALL}": "has no depth, which the evaluation of geometry needs",
         "nowhere/at/all": "there is no such folder",
         "timm/vit_tiny_patch16_22": "timm knows no model 'vit_tiny_patch16_22'; did you mean 'vit_tiny_patch16_224'",

@@ -134,7 +134,7 @@ def test_data_without_geometry(tiny: list[str], tmp_path: Path) -> None:
 
 
 def test_scenes_that_are_too_short(rooms: list[str], tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"3 views at a distance of 4 frames span 9 frames.*at most 3"):
+    with pytest.raises(DataError, match=r"span 9 frames.*at most 3 \(now evaluation.views=3, evaluation.distance=4\)"):
         train([*rooms, "evaluation.distance=4", f"output_dir={tmp_path / 'run'}"])
 
 

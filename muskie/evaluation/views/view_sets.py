@@ -218,7 +218,19 @@ class ViewChoice:
                 raise ConfigError(f"{self.section}.{name}={value}: expected at least {least}")
 
     def choose(self, index: SceneIndex) -> list[ViewSet]:
-        """The sets, in a fixed order."""
+        """The sets, in a fixed order.
+
+        Raises:
+            DataError: the scenes have none.
+        """
+        try:
+            return self._chosen(index)
+        except DataError as error:
+            keys = ("views", *{"spaced": ("distance",), "first_windows": ("max_gap",)}.get(self.rule, ()))
+            now = ", ".join(f"{self.section}.{key}={getattr(self, key)}" for key in keys)
+            raise DataError(f"{error} (now {now})") from error
+
+    def _chosen(self, index: SceneIndex) -> list[ViewSet]:
         most = self.samples or ENDLESS
         if self.rule == "spaced":
             return spaced(index, self.views, self.distance, most, self.seed)

@@ -158,3 +158,11 @@ def test_a_patch_has_one_true_match_at_most() -> None:
     (found,) = pairs_of(true_matches(views, (8, 8)))
     assert len(found) == len({i for i, _ in found}) == len({j for _, j in found}) == 16
     assert {j for _, j in found} == {row * 8 + column for row in range(2, 6) for column in range(2, 6)}
+
+
+def test_a_true_match_is_seen_from_both_sides() -> None:
+    """View 1 measures what lies behind the wall, and so near the same line of sight that the patches agree."""
+    views = wall(1)
+    views.depth[:, 1] = 3.0
+    assert pairs_of(true_matches(views, (8, 8))) == [set()]
+    assert pairs_of(true_matches(wall(1), (8, 8))) == [on_the_wall(0)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -213,6 +214,36 @@ def test_features_are_upsampled_to_the_grid() -> None:
     assert fine["model", ALL, "recall@1px"].value > 0.5
     assert fine["same location, grid 24 x 32", ALL, "seen"].count == 24 * 32
     assert fine["perfect matcher, grid 24 x 32", ALL, "recall@1px"].value == 1
+
+
+def test_features_are_upsampled_by_cubic_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A single 1 on a grid twice as fine is Keys' kernel with a = -3/4, at distances .25, .75, 1.25 and 1.75."""
+    seen: list[Tensor] = []
+
+    def watched(source: Tensor, *rest: Any) -> Matches:
+        seen.append(source)
+        return ratio_matches(source, *rest)
+
+    monkeypatch.setattr("muskie.evaluation.two_view.probe3d.ratio_matches", watched)
+    features = torch.zeros(1, 2, 1, 6, 8)
+    features[..., 3, 4] = 1
+    run(plane_pairs([(0.0, 0.0)], SIZE), lambda _: features, 8, replace(CONFIG, grid=(12, 16)))
+    t, a = np.array([0.25, 0.75, 1.25, 1.75]), -0.75
+    half = np.where(t <= 1, (a + 2) * t**3 - (a + 3) * t**2 + 1, a * (t**3 - 5 * t**2 + 8 * t - 4))
+    kernel = [*half[::-1], *half]
+    expected = np.zeros((12, 16))
+    expected[3:11, 5:13] = np.outer(kernel, kernel)
+    (ours,) = (source for source in seen if source.shape[1] == 1)  # the others are random features
+    assert np.allclose(ours[0, 0].unflatten(0, (12, 16)), expected, atol=1e-6)
+
+
+def test_a_location_on_the_edge_of_a_surface_has_the_depth_of_one_side() -> None:
+    views = plane_pairs([(0.0, 0.0)], SIZE)
+    views.depth[:, 0, :, :4] = 1.0  # the centres of the first column of patches lie on the edge
+    locations = Locations(views, (6, 8))
+    assert locations.known[:, 0].all()
+    z = locations.points[0, 0, :, 2].unflatten(0, (6, 8))
+    assert set(z[:, 0].tolist()) <= {1.0, DEPTH} and (z[:, 1:] == DEPTH).all()
 
 
 def test_pairs_are_counted_in_their_bin_of_viewpoint_angle() -> None:
