@@ -12,7 +12,6 @@ Writes results.json, results.csv and results.md, and prints the tables.
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +26,6 @@ from muskie.evaluation.settings import SECTIONS, EvaluationSettings
 from muskie.override_words import read_spec
 from muskie.overrides import compose_config, read_overrides, split_flags
 from muskie.training.distributed import choose_device
-from muskie.training.run_folder import check_writable
 from muskie.training.trainer_config import TrainerConfig
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -67,13 +65,11 @@ def backbones(settings: EvaluationSettings) -> list[FrozenBackbone]:
 def evaluate(words: Sequence[str]) -> list[Table]:
     """Measures, writes, and gives the tables."""
     settings = read_settings(words)
-    out = settings.out or Path("evaluations") / time.strftime("%Y-%m-%d_%H-%M-%S")
-    try:
-        check_writable(out)
-    except OSError as error:
-        raise ConfigError(f"out={str(out)!r} cannot be written ({error.strerror}); give another one") from error
     material = settings.material(progress=True)
     models = backbones(settings)
+    for suite in settings.suites:
+        suite.choose(material)  # what cannot be had is told before anything is measured
+    out = settings.make_out()
     tables: list[Table] = []
     done = {**settings.plain, **settings.resolved, "device": str(models[0].device), "dtype": str(models[0].dtype or "fp32")}
     for suite in settings.suites:

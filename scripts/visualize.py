@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from pathlib import Path
@@ -29,8 +30,8 @@ from muskie.errors import ConfigError, errors_in_words, interruptible
 from muskie.evaluation.attention_readout import can_attend
 from muskie.evaluation.trained_on import run_folder
 from muskie.override_words import read_spec
+from muskie.paths import check_writable
 from muskie.training.distributed import choose_device
-from muskie.training.run_folder import check_writable
 from muskie.training.shown_samples import Shown, of_photographs, of_run
 from muskie.visualization import model_pages
 from muskie.visualization.masked_views import fill_in, hide, view_headings
@@ -128,8 +129,19 @@ def pages(
     needs = {"fill_ins": ours, "masked_views": ours, "attention": ours, "tracks": tracked}
     for name in asked:
         if arguments.pages and not needs.get(name, backbones):
-            what = "views with depth and cameras" if name == "tracks" else "a model of ours"
-            raise ConfigError(f"--pages {name}: it needs {what}, and none is given")
+            if name != "tracks":
+                raise ConfigError(f"--pages {name}: it needs a model of ours, and none is given")
+            raise ConfigError(
+                f"--pages tracks: it needs views with depth and cameras, and none is given: {shown[0].tracked}"
+            )
+    for sample in shown:
+        if "tracks" in asked and sample.posed is None and arguments.images is None:
+            if arguments.pages:
+                raise ConfigError(f"--pages tracks: there are none of {sample.name}: {sample.tracked}")
+            print(f"no tracks of {sample.name}: {sample.tracked}", file=sys.stderr)
+    if arguments.layers:  # before anything is drawn
+        for backbone in backbones if "pca" in asked else ours if "attention" in asked else []:
+            backbone.layers(arguments.layers)
     for backbone in ours if arguments.patch else []:
         check_patch(arguments.patch, shown[0].images, backbone.patch_size)
     if len({backbone.patch_size for backbone in ours}) > 1 and {"fill_ins", "masked_views"} & set(asked):
@@ -155,7 +167,7 @@ def pages(
                     model_pages.masked_views(backbone, sample.images, sample.mask, backbone.name),
                 )
             if "tracks" in asked and sample.posed is not None:
-                yield _named("tracks", *of), model_pages.tracks(backbone, sample.posed)
+                yield _named("tracks", *of), model_pages.tracks(backbone, sample.posed, source=sample.tracked)
             if "attention" in asked and backbone in ours:
                 patch, blocks = arguments.patch and tuple(arguments.patch), arguments.layers or backbone.quarters()
                 yield _named("attention", *of), model_pages.attention(backbone, sample.images, patch, blocks, backbone.name)
@@ -177,7 +189,8 @@ def fill_ins(backbones: Sequence[FrozenBackbone], shown: Sequence[Shown]) -> Ten
     """The originals, what is seen of them, and what each model fills in: a row each, the samples side by side."""
     rows = [torch.cat([s.images for s in shown]), torch.cat([hide(s.images, s.mask) for s in shown])]
     rows += [torch.cat([reconstruction(b, s.images, s.mask) for s in shown]) for b in backbones]
-    columns = [heading for sample in shown for heading in view_headings(sample.mask)]
+    of = [f"\n{sample.name}" if len(shown) > 1 else "" for sample in shown]
+    columns = [heading + name for sample, name in zip(shown, of, strict=True) for heading in view_headings(sample.mask)]
     labels = ["original", "masked", *(backbone.name for backbone in backbones)]
     return page(rows, labels, columns, group=len(shown[0].images))
 

@@ -60,7 +60,7 @@ def load_backbone(
             f"backbone {name!r} is no folder here and no model of ours{did_you_mean(name, list_models()) or '.'} A ViT of "
             f"timm is called timm/NAME, a model on the Hugging Face hub OWNER/NAME"
         )
-    return ours(from_pretrained(name), label or _label(name), device, dtype)
+    return ours(from_pretrained(name), label or label_of(name), device, dtype)
 
 
 def ours(
@@ -119,7 +119,7 @@ def load_backbones(specs: Sequence[Spec], device: torch.device, dtype: torch.dty
     return found
 
 
-def _label(name: str) -> str:
-    """A run is called by its folder, also where its `model` folder was named."""
-    path = typed_path(name, "backbone")
-    return (path.resolve().parent if path.name == "model" else path.resolve()).name if path.exists() else name
+def label_of(name: str) -> str:
+    """What tables call a backbone: a run by its folder, also where its `model` folder was named."""
+    path = typed_path(name, "backbone").resolve()
+    return (path.parent if path.name == "model" else path).name if path.exists() else name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -147,6 +147,15 @@ class SceneIndex:
         """Place `number` of a source, 0 <= number < places(source)."""
         scene = source.scene(self._scenes(source)[number])
         return Place(source, scene, self._frames(source, scene))
+
+    def holds(self, source: SceneSource, number: int, frame: str) -> bool:
+        """Whether a frame of scene `number` of a source belongs to this part."""
+        return number in self._scenes(source) and frame in self._frames(source, source.scene(number))
+
+    def among(self, wanted: Collection[str]) -> set[str]:
+        """Which of some frames, given by their `SceneSource.identity`, belong to this part."""
+        found = ((source, *frame) for source in self.sources for frame in source.find(wanted))
+        return {identity for source, number, frame, identity in found if self.holds(source, number, frame)}
 
     def draw(self, rng: np.random.Generator) -> Place:
         """A source, uniformly, then one of its places, uniformly."""

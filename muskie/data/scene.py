@@ -6,9 +6,12 @@ A source only lists and reads. Windows, pairing, cropping and augmentation are w
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -109,6 +112,28 @@ class SceneSource(ABC):
             OSError: the image cannot be read. Callers skip the frame and count it.
         """
 
+    def file(self, scene: Scene, frame: str) -> Path | None:
+        """The file that holds a frame's image; None: there is none of its own."""
+        return None
+
+    def identity(self, scene: Scene, frame: str) -> str:
+        """What a frame is, whichever source lists it and however its root is written: the path of its file, links followed
+        up to its folder; without a file, class, root, scene and frame. Two runs' frames are compared by it."""
+        file = self.file(scene, frame)
+        if file is not None:
+            return f"{_real(file.parent)}{os.sep}{file.name}"
+        return f"{type(self).__qualname__}:{getattr(self, 'root', '')}/{scene.name}/{frame}"
+
+    def find(self, wanted: Collection[str]) -> Iterator[tuple[int, str, str]]:
+        """Scene number, frame and identity of all frames whose identity is `wanted`. All frames are looked at: some
+        seconds for millions of them."""
+        for number in range(len(self)):
+            scene = self.scene(number)
+            for frame in scene.frames:
+                identity = self.identity(scene, frame)
+                if identity in wanted:
+                    yield number, frame, identity
+
     def camera(self, scene: Scene, frame: str) -> Camera | None:
         """The camera alone: that of `read` with geometry, for the image as stored; None where there is none.
 
@@ -118,3 +143,8 @@ class SceneSource(ABC):
             OSError: the camera cannot be read.
         """
         return self.read(scene, frame, geometry=True).camera
+
+
+@lru_cache(maxsize=1024)
+def _real(folder: Path) -> str:
+    return os.path.realpath(folder)

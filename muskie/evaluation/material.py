@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tqdm import tqdm
 
 from muskie.data.index import SceneIndex
+from muskie.errors import DataError
+from muskie.evaluation.trained_on import TrainedFrames
+from muskie.evaluation.views.angle_pairs import AnglePairs
 from muskie.evaluation.views.pair_choice import PairChoice
 from muskie.evaluation.views.posed_views import PosedViews, posed_batches
 from muskie.evaluation.views.view_sets import ViewChoice, ViewSet
@@ -30,6 +33,8 @@ class Material:
         floors: also measure what needs no model.
         seed: of the bootstrap.
         progress: show a bar.
+        trained: what the backbones were trained on, by their names, so far as somebody knows.
+        refuse: frames that are measured as held out and were trained on are an error, and not a note.
         unreadable: messages about view sets that were left out by the last `batches`, once each.
     """
 
@@ -44,7 +49,44 @@ class Material:
     floors: bool = True
     seed: int = 0
     progress: bool = False
+    trained: Mapping[str, TrainedFrames] = field(default_factory=dict)
+    refuse: bool = False
     unreadable: list[str] = field(default_factory=list)
+    _read: set[int] = field(default_factory=set)
+    _view_sets: list[ViewSet] | None = None
+    _pair_sets: AnglePairs | None = None
+
+    def view_sets(self) -> list[ViewSet]:
+        """The samples of multi-view suites; chosen once.
+
+        Raises:
+            DataError: there are none, or, with `refuse`, a backbone was trained on some that count as held out.
+        """
+        if self._view_sets is None:
+            self._view_sets = self._not_trained_on(self.views.choose(self.index))
+        return self._view_sets
+
+    def pair_sets(self) -> AnglePairs:
+        """The pairs of two-view suites, chosen once; as `view_sets`."""
+        if self._pair_sets is None:
+            chosen = self.pairs.pairs(self.index)
+            self._not_trained_on(chosen.sets)
+            self._pair_sets = chosen
+        return self._pair_sets
+
+    def _not_trained_on(self, sets: list[ViewSet]) -> list[ViewSet]:
+        if not self.refuse or self.index.part != "heldout":
+            return sets
+        frames = {identity for views in sets for identity in views.identities}
+        for name, trained in self.trained.items():
+            seen = trained.among(frames)
+            if seen:
+                raise DataError(
+                    f"{name} was trained on {len(seen)} of the {len(frames)} frames that would be measured as held out, "
+                    f"such as {min(seen)}; leave data= and holdout.* out to measure on what its last run held out, or take "
+                    f"part=all, and the table says how many it has seen"
+                )
+        return sets
 
     @property
     def data(self) -> str:
@@ -53,23 +95,32 @@ class Material:
 
     def batches(self, sets: Sequence[ViewSet], what: str) -> Iterator[PosedViews]:
         """All sets, with a bar that is called `what`; see `posed_batches`."""
-        self.unreadable = []
+        self.unreadable, self._read = [], set()
         with tqdm(total=len(sets), desc=what, unit="set", disable=not self.progress, file=sys.stderr) as bar:
             for views in posed_batches(sets, self.size, self.batch, self.workers, self.crop):
                 self.unreadable += [message for message in views.unreadable if message not in self.unreadable]
+                self._read.update(views.numbers)
                 yield views
                 bar.update(len(views.numbers) + len(views.unreadable))
 
     def notes(self, sets: Sequence[ViewSet], choice: ViewChoice) -> list[str]:
-        """What was measured on, in sentences."""
+        """What was measured on, in sentences; after `batches`."""
         part = {"heldout": "held-out frames", "train": "frames to train on", "all": "all frames"}[self.index.part]
-        rooms = len({views.group for views in sets})
+        read = [sets[number] for number in sorted(self._read)]
+        rooms = len({views.group for views in read})
         by = f"{rooms} rooms" if rooms > 1 else "samples, for there is one room alone"
         crop = ", cropped around the object" if self.crop == "object" else ""
         notes = [
             f"{self.data}, {part}: {len(sets)} samples of {choice}, {self.size[1]} x {self.size[0]} px{crop}. "
             f"In brackets, 95 % intervals by bootstrap over the {by}."
         ]
+        frames = {identity for views in read for identity in views.identities}
+        for name, trained in self.trained.items():
+            if seen := len(trained.among(frames)):
+                notes.append(f"{name} was trained on {seen} of these {len(frames)} frames.")
+        unknown = [name for name, trained in self.trained.items() if not trained.all_known]
+        if unknown:
+            notes.append(f"Whether it was on others is not known of {', '.join(unknown)}.")
         if self.unreadable:
             notes.append(f"{len(self.unreadable)} samples could not be read, the first: {self.unreadable[0]}")
         return notes

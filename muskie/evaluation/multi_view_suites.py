@@ -12,10 +12,10 @@ from muskie.evaluation.results import Table
 from muskie.evaluation.suite_registry import suite
 
 
-@suite(CorrespondenceConfig)
+@suite(CorrespondenceConfig, needs="views")
 def correspondence(backbones: Sequence[FrozenBackbone], material: Material, config: CorrespondenceConfig) -> Table:
     """Multi-view correspondence, see `muskie.evaluation.correspondence`."""
-    sets = material.views.choose(material.index)
+    sets = material.view_sets()
     groups = [views.group for views in sets]
     batches = material.batches(sets, "correspondence")
     tally = multi_view.evaluate_correspondence(backbones, batches, groups, config, material.floors)

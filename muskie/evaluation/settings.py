@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from muskie.backbones.load import TIMM, label_of
 from muskie.config import Sections
 from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.loading import build_sources
@@ -17,14 +18,16 @@ from muskie.errors import ConfigError, DataError
 from muskie.evaluation.correspondence import CorrespondenceConfig
 from muskie.evaluation.material import Material
 from muskie.evaluation.suites import find_suite
-from muskie.evaluation.trained_on import held_out, runs_among
+from muskie.evaluation.trained_on import TrainedFrames, choose_part, runs_among
 from muskie.evaluation.two_view.pose import poselib_or_error
 from muskie.evaluation.two_view.probe3d import Probe3DConfig
 from muskie.evaluation.two_view.relative_pose import RelativePoseConfig
 from muskie.evaluation.two_view_suites import DenseMatchingSuite
 from muskie.evaluation.views.pair_choice import PairChoice
 from muskie.evaluation.views.view_sets import ViewChoice
-from muskie.paths import typed_path
+from muskie.history import of_weights
+from muskie.models.variants import list_models
+from muskie.paths import check_writable, make_new, typed_path
 
 ROOT = {
     "backbone": Any,
@@ -98,6 +101,8 @@ class EvaluationSettings:
             problems.append(f"size={self.values['size']}: expected a side in pixels or [height, width], at least 8")
         if self.values["part"] not in (None, "heldout", "train", "all"):
             problems.append(f"part={self.values['part']!r}: expected heldout, train, all, or null")
+        if self.values["out"] and (typed_path(self.values["out"], "out") / "results.json").exists():
+            problems.append(f"out={self.values['out']!r} holds the results of an earlier evaluation; give another one")
         if problems:
             raise ConfigError("\n".join(problems))
         if "relative_pose" in [suite.name for suite in self.suites]:
@@ -111,12 +116,21 @@ class EvaluationSettings:
             size = self.run.side if self.run else SIDE
         return (size, size) if isinstance(size, int) else tuple(size)
 
-    @property
-    def out(self) -> Path | None:
-        """The folder of the results; None: a new one is made."""
-        if self.values["out"]:
-            return typed_path(self.values["out"], "out")
-        return self.run.folder / "evaluation" / time.strftime("%Y-%m-%d_%H-%M-%S") if self.run else None
+    def make_out(self) -> Path:
+        """Makes the folder of the results: a new one where none is named, of the first run if there is one.
+
+        Raises:
+            ConfigError: it cannot be written.
+        """
+        out = typed_path(self.values["out"], "out") if self.values["out"] else None
+        above = self.run.folder / "evaluation" if self.run else Path("evaluations")
+        try:
+            if out is None:
+                return make_new(above / time.strftime("%Y-%m-%d_%H-%M-%S"))
+            check_writable(out)
+        except OSError as error:
+            raise ConfigError(f"out={str(out or above)!r} cannot be written ({error.strerror}); give another one") from error
+        return out
 
     def suite_config(self, name: str) -> Any:
         """The settings of a suite: its section, or the defaults of one from outside."""
@@ -129,7 +143,7 @@ class EvaluationSettings:
             ConfigError, DataError: it cannot be used.
         """
         given = self.values["data"], self.plain.get("holdout") or {}, self.values["part"]
-        data, holdout, part = held_out(*given, self.runs)
+        data, holdout, part = choose_part(*given, self.runs)
         data = data or {"_target_": "muskie.data.sources.synthetic.SyntheticRooms"}
         sources = build_sources(dict(data))
         if part == "heldout" and not holdout.share:
@@ -148,4 +162,17 @@ class EvaluationSettings:
             floors=self.values["floors"],
             seed=self.values["seed"],
             progress=progress,
+            trained=self._trained(),
+            refuse=True,
         )
+
+    def _trained(self) -> dict[str, TrainedFrames]:
+        """What the backbones with weights were trained on, by the names of the tables."""
+        found = {}
+        for spec in self.backbones:
+            given = spec if isinstance(spec, Mapping) else {"name": spec}
+            name = str(given["name"])
+            if name not in list_models() and given.get("pretrained", True):
+                past = [{"unknown": name}] if name.startswith(TIMM) else of_weights(name, "backbone")
+                found[str(given.get("label") or label_of(name))] = TrainedFrames(past)
+        return found

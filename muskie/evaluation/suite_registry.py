@@ -2,7 +2,7 @@
 
     from muskie.evaluation.suite_registry import suite
 
-    @suite(MyConfig)
+    @suite(MyConfig, needs="pairs")
     def mine(backbones, material, config) -> Table: ...
 
 It is then run by `suite=[my_package.mine]`; its settings are the fields of `MyConfig`, a dataclass.
@@ -18,6 +18,7 @@ from muskie.config import resolve_target
 from muskie.errors import ConfigError, nearest
 from muskie.evaluation.material import Material
 from muskie.evaluation.results import Table
+from muskie.evaluation.views.view_sets import ViewSet
 
 C = TypeVar("C")
 
@@ -26,22 +27,35 @@ Run = Callable[[Sequence[FrozenBackbone], Material, C], Table]
 
 
 class Suite(NamedTuple, Generic[C]):
-    """A suite: its name, the class of its settings, and what runs it."""
+    """A suite: its name, the class of its settings, what runs it, and which samples of the material it needs: `"views"`
+    (`Material.view_sets`), `"pairs"` (`Material.pair_sets`) or None. They are looked for before anything is measured or
+    trained."""
 
     name: str
     config: type[C]
     run: Run[C]
+    needs: str | None = None
+
+    def choose(self, material: Material) -> list[ViewSet]:
+        """The samples that it needs.
+
+        Raises:
+            DataError: there are none.
+        """
+        if self.needs == "views":
+            return material.view_sets()
+        return material.pair_sets().sets if self.needs == "pairs" else []
 
 
 _suites: dict[str, Suite[Any]] = {}
 
 
-def suite(config: type[C]) -> Callable[[Run[C]], Run[C]]:
-    """Makes a function a suite, known by its name; `config` is the dataclass of its settings."""
+def suite(config: type[C], needs: str | None = None) -> Callable[[Run[C]], Run[C]]:
+    """Makes a function a suite, known by its name; `config` is the dataclass of its settings, `needs` as in `Suite`."""
 
     def register(run: Run[C]) -> Run[C]:
         name = run.__name__
-        _suites[name] = _suites[f"{run.__module__}.{name}"] = Suite(name, config, run)
+        _suites[name] = _suites[f"{run.__module__}.{name}"] = Suite(name, config, run, needs)
         return run
 
     return register

@@ -1,71 +1,102 @@
-"""What runs were trained on, so that nothing is measured as held out that one of them has seen."""
+"""What backbones were trained on, so that no table calls frames held out that one of them has seen."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from muskie.data.index import HoldOut
-from muskie.errors import ConfigError
+from muskie.data.index import HoldOut, SceneIndex
+from muskie.data.loading import build_sources
+from muskie.errors import ConfigError, DataError
+from muskie.history import Entry, history
 from muskie.paths import typed_path
 
 
 @dataclass(frozen=True)
 class RunData:
-    """What a run was trained on.
+    """A run that is measured.
 
     Attributes:
         folder: of the run.
         data: section of its configuration.
         holdout: what it held out.
         side: of its largest pictures in pixels.
+        past: all that it was trained on.
     """
 
     folder: Path
     data: Mapping[str, Any]
     holdout: HoldOut
     side: int
+    past: Sequence[Entry]
+
+
+@dataclass
+class TrainedFrames:
+    """The frames that a model was trained on, by its history; nothing is listed before it is asked for."""
+
+    past: Sequence[Entry]
+    _indices: dict[str, SceneIndex | None] = field(default_factory=dict)
+
+    def among(self, wanted: Collection[str]) -> set[str]:
+        """Which of some frames, given by their identity, were trained on, so far as is known."""
+        return set().union(*(index.among(wanted) for index in self._known() if index is not None))
+
+    @property
+    def all_known(self) -> bool:
+        """Whether all that it was trained on is known, and is there to compare with."""
+        return None not in self._known()
+
+    def _known(self) -> list[SceneIndex | None]:
+        for entry in self.past:
+            key = json.dumps(entry, sort_keys=True, default=str)
+            if key not in self._indices:
+                self._indices[key] = _index(entry)
+        return list(self._indices.values())
+
+
+def _index(entry: Entry) -> SceneIndex | None:
+    if "unknown" in entry:
+        return None
+    try:
+        return SceneIndex(build_sources(entry["data"]), "train", HoldOut(**entry["holdout"]))
+    except (ConfigError, DataError):  # moved, or of a class that is not here
+        return None
 
 
 def run_folder(name: str) -> Path | None:
-    """The folder of a run that has ended and that somebody named, by it or by the `model` within; None if it is none."""
-    path = typed_path(name, "backbone")
-    folder = path.resolve().parent if path.name == "model" else path
+    """The folder of a run that has ended and that somebody named, by it or by the `model` within, also through a link; None
+    if it is none."""
+    path = typed_path(name, "backbone").resolve()
+    folder = path.parent if path.name == "model" else path
     ended = path.is_dir() and (folder / "config.yaml").is_file() and (folder / "model").is_dir()
     return folder if ended else None
 
 
 def runs_among(names: Sequence[str]) -> list[RunData]:
-    """What those of the named backbones that are runs were trained on."""
+    """Those of the named backbones that are runs."""
     found = []
     for folder in filter(None, map(run_folder, names)):
         config = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"), resolve=True)
         if not isinstance(config, dict) or not {"data", "holdout", "plan"} <= set(config):
             raise ConfigError(f"{folder}/config.yaml is not the configuration of a run")
-        found.append(RunData(folder, config["data"], HoldOut(**config["holdout"]), max(config["plan"]["sizes"])))
+        side, past = max(config["plan"]["sizes"]), history(folder) or []
+        found.append(RunData(folder, config["data"], HoldOut(**config["holdout"]), side, past))
     return found
 
 
-def same_data(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two `data` sections read the same frames: any two of their sources have the same class and root."""
-    return bool(_roots(one) & _roots(other))
-
-
-def _roots(data: Mapping[str, Any]) -> set[tuple[str, str]]:
-    nodes = list(data["sources"].values()) if "sources" in data else [data]
-    return {(str(node.get("_target_")), str(Path(str(node.get("root", ""))).expanduser().resolve())) for node in nodes}
-
-
-def held_out(
+def choose_part(
     data: Mapping[str, Any] | None, holdout: Mapping[str, Any], part: str | None, runs: Sequence[RunData]
 ) -> tuple[Mapping[str, Any] | None, HoldOut, str]:
-    """What is measured: the data, its hold-out, and which part of it.
+    """What is measured where not all is said: the data, its hold-out, and which part of it.
 
-    On the data of a run its own hold-out counts. On other data nothing is held out unless somebody says so.
+    On data that a run was trained on its own hold-out counts; on other data nothing is held out unless somebody says so.
+    This is a first choice: whether a frame was trained on is looked up frame by frame (`TrainedFrames`).
 
     Args:
         data: as given; empty: that of the first run.
@@ -75,41 +106,26 @@ def held_out(
 
     Returns:
         `data` None: there is neither a run nor data.
-
-    Raises:
-        ConfigError: a part of the data would be measured as held out that a run was trained on.
     """
     given = data or (runs[0].data if runs else None)
-    trained = [run for run in runs if given and same_data(run.data, given)]
-    if not trained:
-        return given, HoldOut(**holdout), part or "all"
-    first = trained[0]
-    if part in (None, "heldout"):
-        other = [run for run in trained if run.holdout != first.holdout]
-        if other:
-            raise ConfigError(
-                f"{first.folder} and {other[0].folder} held out different parts of the same data ({_told(first.holdout)}; "
-                f"{_told(other[0].holdout)}), so one was trained on what the other held out; measure each alone, or part=all"
-            )
-        wanted = HoldOut(**{**asdict(first.holdout), **holdout})
-        if wanted != first.holdout:
-            raise ConfigError(
-                f"{first.folder} held out other frames of this data ({_told(first.holdout)}) than are asked for "
-                f"({_told(wanted)}), and was trained on some of these; leave holdout.* and data= out, or take part=all"
-            )
-        if data and (changed := _changed(data, first.data)):
-            raise ConfigError(
-                f"{', '.join(changed)}: {first.folder} was trained on this data with other settings, and held out other "
-                f"parts of it; leave data= out to measure on its own, or take part=all"
-            )
-    return given, first.holdout, part or "heldout"
+    for run in runs:
+        if given and any("data" in entry and _overlap(entry["data"], given) for entry in run.past):
+            return given, HoldOut(**{**asdict(run.holdout), **holdout}), part or "heldout"
+    return given, HoldOut(**holdout), part or "all"
 
 
-def _changed(data: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """Settings of `data` that are others in `other`; what a run's configuration does not name had its default."""
-    names = [name for name in data if name not in ("sources", "root", "_target_") and name in other]
-    return [f"data.{name}={data[name]}" for name in names if data[name] != other[name]]
+def _overlap(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two `data` sections may read the same frames: a root of one holds one of the other, or, without roots, a
+    source is of the same class."""
+    return any(_may_share(a, b) for a in _nodes(one) for b in _nodes(other))
 
 
-def _told(holdout: HoldOut) -> str:
-    return f"holdout.share={holdout.share:g} holdout.by={holdout.by}"
+def _nodes(data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return list(data["sources"].values()) if "sources" in data else [data]
+
+
+def _may_share(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    if not one.get("root") or not other.get("root"):
+        return one.get("_target_") == other.get("_target_")
+    a, b = (typed_path(str(node["root"]), "data.root").resolve() for node in (one, other))
+    return a.is_relative_to(b) or b.is_relative_to(a)

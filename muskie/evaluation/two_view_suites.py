@@ -33,12 +33,12 @@ class DenseMatchingSuite(DenseMatchingConfig):
     probe_pairs: int = 1000
 
 
-@suite(DenseMatchingSuite)
+@suite(DenseMatchingSuite, needs="pairs")
 def dense_matching(backbones: Sequence[FrozenBackbone], material: Material, config: DenseMatchingSuite) -> Table:
     """Two-view dense matching, see `muskie.evaluation.two_view.dense_matching`."""
     for backbone in backbones:
         config.layers_of(backbone)
-    chosen = material.pairs.pairs(material.index)
+    chosen = material.pair_sets()
     probes = _probes(backbones, material, config) if config.probe else {}
     groups = [views.group for views in chosen.sets]
     batches = material.batches(chosen.sets, "dense matching")
@@ -71,30 +71,34 @@ def _by_bin(rows: Sequence[Row], metric: str) -> list[tuple[str, str, str]]:
     return [(metric, name, f"{metric} {name.removeprefix('viewpoint ')}°") for name in bins]
 
 
-@suite(Probe3DConfig)
+@suite(Probe3DConfig, needs="pairs")
 def probe3d(backbones: Sequence[FrozenBackbone], material: Material, config: Probe3DConfig) -> Table:
     """Probe3D's zero-shot correspondence, see `muskie.evaluation.two_view.probe3d`."""
     for backbone in backbones:
         backbone.layers(config.layers or ())
-    chosen = material.pairs.pairs(material.index)
+    chosen = material.pair_sets()
     groups = [views.group for views in chosen.sets]
     batches = material.batches(chosen.sets, "probe3d")
     tally = zero_shot.evaluate_probe3d(backbones, batches, groups, config, material.floors)
     rows = tally.rows("probe3d", material.data, material.seed)
     columns = zero_shot.columns(config)
-    keep = f"The {config.keep} matches of each pair that the ratio test trusts most."
+    keep = (
+        f"The {config.keep} matches of each pair that the ratio test trusts most; all, where fewer locations of a grid have "
+        "known depth."
+    )
+    keep += " The perfect matcher keeps as many, of which as many are hits as can be." if material.floors else ""
     notes = [*material.notes(chosen.sets, material.pairs), keep, of_pixels(config.scale), *chosen.notes]
     headline = f"recall@{sorted(config.pixels)[len(config.pixels) // 2]:g}px"
-    short = [*((m, ALL, m) for m in columns[:-1]), *_by_bin(rows, headline)]
+    short = [*((m, ALL, m) for m in columns), *_by_bin(rows, headline)]
     return Table("Correspondence as in Probe3D", notes, rows, columns, short, frozenset(columns))
 
 
-@suite(RelativePoseConfig)
+@suite(RelativePoseConfig, needs="pairs")
 def relative_pose(backbones: Sequence[FrozenBackbone], material: Material, config: RelativePoseConfig) -> Table:
     """Relative pose from mutual nearest neighbours, see `muskie.evaluation.two_view.relative_pose`."""
     for backbone in backbones:
         backbone.layers(config.layers or ())
-    chosen = material.pairs.pairs(material.index)
+    chosen = material.pair_sets()
     groups = [views.group for views in chosen.sets]
     batches = material.batches(chosen.sets, "relative pose")
     rows = pose.evaluate_relative_pose(backbones, batches, groups, config, material.floors, material.data, material.seed)

@@ -12,7 +12,8 @@ from typing import Any, TypeVar, cast
 import torch
 import torch.distributed as dist
 
-from muskie.errors import ConfigError, MuskieError
+from muskie import devices
+from muskie.errors import MuskieError
 
 T = TypeVar("T")
 
@@ -85,32 +86,8 @@ def _control_group() -> dist.ProcessGroup:
 
 
 def choose_device(name: str = "auto") -> torch.device:
-    """The device by name; `"auto"`: a GPU if there is one, then Apple's (for one process), else the CPU.
-
-    Raises:
-        ConfigError: a device that is not there, or that several processes cannot share.
-    """
-    local, world = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    mps = torch.backends.mps.is_available() and world == 1  # gloo does not know it
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"trainer.device={name!r} is no device; allowed: auto, cpu, cuda, cuda:0, mps") from error
-    if device.type == "cuda" and device.index is not None and world > 1:
-        raise ConfigError(f"trainer.device={name!r} would put {world} processes on one GPU; give cuda, one each, or auto")
-    if device.type == "cuda" and device.index is None:
-        device = torch.device("cuda", local)
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    there = {"cpu": True, "cuda": (device.index or 0) < count, "mps": mps}
-    if not there.get(device.type, False):
-        others = ["auto", "cpu", *(f"cuda:{i}" for i in range(count)), *(["mps"] if mps else [])]
-        raise ConfigError(
-            f"trainer.device={name!r} is not there for process {local} of {world}: this machine has {count} CUDA devices; "
-            f"available: {', '.join(others)}"
-        )
-    return device
+    """`muskie.devices.choose_device` for `trainer.device`, as its errors call it."""
+    return devices.choose_device(name, "trainer.device")
 
 
 @contextmanager

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,76 +17,24 @@ from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.plan import StepPlan
 from muskie.data.scene import SceneSource
 from muskie.errors import ConfigError, DataError
-from muskie.evaluation.cross_view_gain import VIEWS, Gain, GainConfig, GainSamples, cross_view_gain, gain_samples
+from muskie.evaluation.cross_view_gain import VIEWS, Gain, GainSamples, cross_view_gain, gain_samples
 from muskie.evaluation.material import Material
-from muskie.evaluation.results import Table, write_results
+from muskie.evaluation.results import write_results
 from muskie.evaluation.suites import find_suite
+from muskie.evaluation.trained_on import TrainedFrames
 from muskie.evaluation.two_view.pose import poselib_or_error
-from muskie.evaluation.views.pair_choice import PairChoice
-from muskie.evaluation.views.posed_views import PosedViews, read_posed
-from muskie.evaluation.views.view_sets import ViewChoice
+from muskie.evaluation.views.posed_views import PosedViews
+from muskie.evaluation.views.view_sets import ENDLESS, evenly
+from muskie.history import Entry
 from muskie.models.masked_view import MaskedViewModel
+from muskie.training.evaluation_config import EvaluationConfig
+from muskie.training.heldout_suites import eager, first_readable, headline, scalars
 from muskie.training.tasks import gain_predictor
 
 Scalars = Mapping[str, float]
 
-TRIES = 8
-"""Samples that are tried for the page of tracks."""
-
-MULTI_VIEW = {"correspondence"}
-"""Suites that need such samples."""
-
-
-class _Views(ViewChoice):
-    """Views as the settings of a run name them."""
-
-    section = "evaluation"
-
-
-@dataclass(frozen=True)
-class EvaluationConfig(GainConfig):
-    """What is measured on held-out data; first the samples of the cross-view gain.
-
-    Attributes:
-        samples: how many.
-        size: side of the square images in pixels; None: the smallest training size.
-        window: frames that the four views are drawn from.
-        ratio: share of hidden patches in views 2 and 3.
-        batch: samples of a forward pass.
-        seed: of the samples, the same for every run.
-        suites: of `scripts/evaluate.py`, run with their defaults; data with depth and cameras alone has what they need.
-        at_end: run them at the end of training, with all floors, and write their tables to the run's `evaluation/step-...`.
-        every: also run them every so many steps, of the model alone; 0: not.
-        views: of a sample of multi-view suites.
-        distance: frames between the views of suites.
-        sets: samples of each suite.
-    """
-
-    suites: Sequence[str] = ("correspondence",)
-    at_end: bool = False
-    every: int = 0
-    views: int = 8
-    distance: int = 4
-    sets: int = 64
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        problems = [
-            f"evaluation.{name}={getattr(self, name)}: expected at least {least}"
-            for name, least in (("every", 0), ("views", 2), ("distance", 1), ("sets", 1))
-            if getattr(self, name) < least
-        ]
-        if (self.at_end or self.every) and not self.suites:
-            problems.append("evaluation.suites=[] leaves nothing to run; name one, e.g. [correspondence]")
-        if problems:
-            raise ConfigError("\n".join(problems))
-        for name in self.suites:
-            find_suite(name)
-
-    @property
-    def runs_suites(self) -> bool:
-        """Whether suites are run at all."""
-        return self.at_end or self.every > 0
+MODEL = "this run"
+"""What tables call the model that is trained."""
 
 
 class HeldOut:
@@ -103,6 +50,7 @@ class HeldOut:
     Attributes:
         gain: the last one measured.
         unreadable: messages of images that were left out.
+        past: all that the model was trained on, this run's data last.
 
     Raises:
         ConfigError, DataError: settings that cannot be used.
@@ -126,10 +74,12 @@ class HeldOut:
             raise ConfigError(
                 "evaluation.at_end and evaluation.every measure held-out data, and holdout.share=0 leaves none"
             )
+        self.past: Sequence[Entry] = ()
         self.gain: Gain | None = None
         self.unreadable: list[str] = []
         self._samples: GainSamples | None = None
         self._posed: PosedViews | None = None
+        self._posed_name: str | None = None
 
     def draw(self) -> None:
         """Reads the samples of the gain and of the pictures, and checks that suites have what they need.
@@ -144,6 +94,18 @@ class HeldOut:
         self.unreadable = self._samples.unreadable
         self._posed = self._first_posed()
 
+    def trained_before(self) -> str:
+        """Which held-out frames earlier trainings of these weights have seen, in words; "" if none. Up to 64 places of a
+        source are looked at."""
+        if self.index is None or len(self.past) < 2:
+            return ""
+        places = [
+            self.index.place(source, n) for source in self.index.sources for n in evenly(self.index.places(source), ENDLESS)
+        ]
+        frames = {place.source.identity(place.scene, frame) for place in places for frame in place.frames}
+        seen = TrainedFrames(self.past[:-1]).among(frames)
+        return f"{len(seen)} of {len(frames)} frames" if seen else ""
+
     def _first_posed(self) -> PosedViews | None:
         """The first sample of posed views that can be read; None where the data has no geometry, or scenes too short.
 
@@ -151,28 +113,25 @@ class HeldOut:
             DataError: the same, if suites are run.
             ConfigError: a suite needs what is not installed.
         """
-        material, reason = self._material(False), ""
-        if self.config.runs_suites and "relative_pose" in self.config.suites:
+        material = self._material(False)
+        suites = [find_suite(name) for name in self.config.suites] if self.config.runs_suites else []
+        if "relative_pose" in [suite.name for suite in suites]:
             poselib_or_error()
-        try:
-            for views in material.views.choose(material.index)[:TRIES]:
-                try:
-                    return read_posed(views, material.size)
-                except OSError as error:  # suites leave such samples out
-                    reason = str(error)
-        except DataError as error:
-            reason = str(error)
-        if self.config.runs_suites and set(self.config.suites) & MULTI_VIEW:
-            off = "turn suites off: evaluation.at_end=false evaluation.every=0"
-            raise DataError(f"evaluation.suites={list(self.config.suites)}: {reason}; or {off}")
+        for suite in suites:
+            if suite.needs:
+                first_readable(partial(suite.choose, material), material.size, self.config.suites)
+        with suppress(DataError):
+            posed = first_readable(material.view_sets, material.size, self.config.suites)
+            self._posed_name = material.view_sets()[posed.numbers[0]].name
+            return posed
         return None
 
     def _material(self, floors: bool) -> Material:
         assert self.index is not None
         config, size = self.config, (max(self.plan.sizes), max(self.plan.sizes))
-        views = _Views(views=config.views, distance=config.distance, samples=config.sets, seed=config.seed)
-        pairs = PairChoice(distance=config.distance, samples=config.sets, seed=config.seed)
-        return Material(self.index, size, None, views, pairs, floors=floors)
+        views, pairs = config.choices()
+        trained = {MODEL: TrainedFrames(self.past)}
+        return Material(self.index, size, None, views, pairs, floors=floors, trained=trained)
 
     def measure_gain(self, device: torch.device) -> tuple[Scalars, str]:
         """The cross-view gain of the model as it is."""
@@ -193,16 +152,26 @@ class HeldOut:
             backbone = self._backbone(device, dtype)
             fresh = backbone.before_training() if out is not None else None
             backbones = [backbone, *([fresh] if fresh else [])]
-            suites = [find_suite(name) for name in self.config.suites]
-            tables = [suite.run(backbones, material, suite.config()) for suite in suites]
-        if out is not None:
-            write_results(out, tables, {"evaluation": _plain(self.config)})
-        lines = [table.short() for table in tables] if out is not None else [_headline(table, backbone) for table in tables]
-        heading = [f"tables in {out}\n"] if out is not None else []
-        return _scalars(tables, backbone), "\n".join([*heading, *lines])
+            tables, failed = [], []
+            for suite in map(find_suite, self.config.suites):
+                try:
+                    tables.append(suite.run(backbones, material, suite.config()))
+                except Exception as error:  # the others are worth having
+                    failed.append(f"{suite.name}: not measured ({type(error).__name__}: {error})")
+                if out is not None and tables:
+                    write_results(out, tables, self._told(material, device, dtype))
+        lines = [table.short() for table in tables] if out is not None else [headline(table, backbone) for table in tables]
+        heading = [f"tables in {out}\n"] if out is not None and tables else []
+        return scalars(tables, backbone), "\n".join([*heading, *lines, *failed])
+
+    def _told(self, material: Material, device: torch.device, dtype: torch.dtype | None) -> dict[str, Any]:
+        """What is kept beside the tables."""
+        known = {**self.past[-1], "part": "heldout"} if self.past else {}
+        of_run = {"size": list(material.size), "device": str(device), "dtype": str(dtype or "fp32")}
+        return {**known, **of_run, "evaluation": self.config.plain()}
 
     def _backbone(self, device: torch.device, dtype: torch.dtype | None) -> FrozenBackbone:
-        return ours(self.model, "this run", device, dtype)
+        return ours(self.model, MODEL, device, dtype)
 
     def pictures(self, device: torch.device, dtype: torch.dtype | None) -> dict[str, Tensor]:
         """The pages of the model on the first sample, always the same one; by name, uint8 [3, height, width]."""
@@ -219,40 +188,5 @@ class HeldOut:
                 "attention": model_pages.attention(backbone, images),
             }
             if self._posed is not None:
-                pages["tracks"] = model_pages.tracks(backbone, self._posed)
+                pages["tracks"] = model_pages.tracks(backbone, self._posed, source=self._posed_name)
         return pages
-
-
-@contextmanager
-def eager(device: torch.device) -> Iterator[None]:
-    """Within, nothing is compiled anew for the shapes of evaluation, and the caller's autocast does not reach geometry."""
-    with torch.compiler.set_stance("force_eager"), torch.autocast(device.type, enabled=False):
-        yield
-
-
-def _scalars(tables: Sequence[Table], backbone: FrozenBackbone) -> dict[str, float]:
-    """The columns of the short tables, of the model itself."""
-    found = {}
-    for table in tables:
-        shown = {(metric, pooling) for metric, pooling, _ in table.summary[:2]}
-        for row in table.rows:
-            if row.model == backbone.name and (row.metric, row.pooling) in shown:
-                where = row.readout if row.layer is None else f"{row.readout}_layer{row.layer}"
-                found[f"heldout/{row.suite}_{row.metric}/{where}"] = row.value
-    return found
-
-
-def _headline(table: Table, backbone: FrozenBackbone) -> str:
-    """The best line of a model by the first share among the short table's columns."""
-    for metric, pooling, heading in table.summary:
-        rows = [row for row in table.rows if (row.model, row.metric, row.pooling) == (backbone.name, metric, pooling)]
-        rows = [row for row in rows if not math.isnan(row.value)]
-        if metric in table.percent and rows:  # of a share, more is better
-            best = max(rows, key=lambda row: row.value)
-            where = best.readout if best.layer is None else f"{best.readout}, layer {best.layer}"
-            return f"{table.title}: {heading} {100 * best.value:.1f} % ({where}, the best of its read-outs)"
-    return f"{table.title}: measured, see the scalars"
-
-
-def _plain(config: EvaluationConfig) -> dict[str, Any]:
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(config).items()}

@@ -15,17 +15,19 @@ from muskie.data.loading import SceneLoader, build_sources
 from muskie.data.plan import StepPlan
 from muskie.errors import CheckpointError, ConfigError
 from muskie.evaluation.cross_view_gain import VIEWS, Gain
+from muskie.history import Entry, extended, history, of_weights
+from muskie.history import write as write_history
 from muskie.models.masked_view import MaskedViewModel
 from muskie.models.variants import create_model
-from muskie.paths import typed_path
+from muskie.paths import check_writable, typed_path
 from muskie.training import checkpoint
 from muskie.training.distributed import Ranks, start
 from muskie.training.heldout import HeldOut
 from muskie.training.initial import check_same_model, take_weights
 from muskie.training.memory import keep_freed_memory
 from muskie.training.optim import OptimConfig, check_same_optimizer
-from muskie.training.report import already_finished, introduction, result, stopped, summary
-from muskie.training.run_folder import Start, check_writable, choose_start, make_folder
+from muskie.training.report import already_finished, introduction, result, stopped, summary, tables_at_end
+from muskie.training.run_folder import Start, choose_start, make_folder
 from muskie.training.settings import in_full, read_settings
 from muskie.training.tasks import MaskedViewTask
 from muskie.training.telemetry import Telemetry
@@ -72,6 +74,17 @@ class Pretraining:
             take_weights(self.model, where["init_from"])
         self.done: int = self.state["step"] if self.state else 0
         self.folder = self.start.folder
+        self.past = self._past()
+        self.heldout.past = extended(self.past, self.settings_text)
+
+    def _past(self) -> list[Entry]:
+        """What the weights that the run starts from were trained on."""
+        own = history(self.start.folder) if self.start.folder and self.start.in_own_folder else None
+        if own is not None:
+            return own
+        if self.start.checkpoint:
+            return of_weights(str(self.start.checkpoint), "resume")
+        return of_weights(self.settings["init_from"], "init_from") if self.settings["init_from"] else []
 
     def _take(self, state: dict[str, Any], origin: str) -> None:
         """Loads the weights of a checkpoint, if it is one of this model and optimiser."""
@@ -145,6 +158,7 @@ class Pretraining:
                     f"log_dir={str(self.log_dir)!r} cannot be written ({error.strerror}); give another one"
                 ) from error
         (folder / "config.yaml").write_text(self.settings_text)
+        write_history(folder, self.heldout.past)
         return folder
 
     def _save_model(self) -> None:
@@ -156,6 +170,7 @@ class Pretraining:
             if card.is_file() and not (self.finished and f", {self.done} steps" in card.read_text()):
                 card.unlink()
             self.model.save_pretrained(folder, model_card_kwargs={"title": self.folder.name, "result": result(self)})
+            write_history(folder, history(self.folder) or [])
 
     def _model_is_older(self) -> bool:
         """Whether a run that is at its end was killed before it had written `model/`; `config.json` comes last in it."""
@@ -185,13 +200,15 @@ class Pretraining:
     def _measures(self, folder: Path) -> list[Measure]:
         """The cross-view gain, and suites if they are asked for; nothing without held-out data."""
         config, device, heldout = self.heldout.config, self.ranks.device, self.heldout
-        out = folder / "evaluation" / f"step-{self.steps:08d}"
+        out = tables_at_end(folder, self.steps)
         dtype = self.trainer_config.autocast_dtype(device)
 
         def gain(at_end: bool) -> tuple[Mapping[str, float], str]:
             return heldout.measure_gain(device)
 
         def suites(at_end: bool) -> tuple[Mapping[str, float], str]:
+            if at_end:
+                self._save_model()  # what comes now may take long, and be stopped
             return heldout.run_suites(device, dtype, out if at_end and config.at_end else None)
 
         if heldout.index is None:

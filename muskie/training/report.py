@@ -13,6 +13,7 @@ from muskie.data.sources.synthetic import SyntheticRooms
 from muskie.evaluation.cross_view_gain import Gain
 from muskie.models.masked_view import MaskedViewModel
 from muskie.training.distributed import Ranks
+from muskie.training.heldout import HeldOut
 from muskie.training.run_folder import Start, changes
 from muskie.training.settings import as_if_now, without_effect
 from muskie.training.trainer_config import TrainerConfig
@@ -29,6 +30,7 @@ class Run(Protocol):
     model: MaskedViewModel
     sources: list[SceneSource]
     train_index: SceneIndex
+    heldout: HeldOut
     start: Start
     state: dict[str, Any] | None
     steps: int
@@ -57,6 +59,8 @@ def introduction(run: Run) -> Iterator[str]:
         yield f"warning: goes on with other data than the checkpoint's; to begin anew on them, {anew}"
     if any(line.startswith("holdout.") for line in changed) and run.settings["holdout"].share:
         yield f"warning: holds out other data than before, some of which may have been trained on; to begin anew, {anew}"
+    if seen := run.heldout.trained_before():
+        yield f"warning: the weights that this run starts from were trained on {seen}, which it calls held out; {anew}"
     if run.unreadable:
         what = _plural(len(run.unreadable), "unreadable image")
         yield f"left out of the measure: {what}, the first: {run.unreadable[0]}"
@@ -115,7 +119,16 @@ def already_finished(run: Run) -> str:
     anew = "choose another output_dir" if own else f"leave resume= out, with init_from={path} for its weights alone"
     changed = changed_settings(run)
     others = f"\nwarning: its settings were others, and these were not used: {', '.join(changed)}" if changed else ""
-    return f"{state} ({path}{note}). To train on, raise trainer.steps (or trainer.epochs); to train anew, {anew}{others}"
+    tables = ""
+    if run.settings["evaluation"].at_end and own and run.folder and not tables_at_end(run.folder, run.done).is_dir():
+        tables = f"\nwarning: no tables were written at its end; to make them now: python scripts/evaluate.py {run.folder}"
+    train_on = "To train on, raise trainer.steps (or trainer.epochs)"
+    return f"{state} ({path}{note}). {train_on}; to train anew, {anew}{tables}{others}"
+
+
+def tables_at_end(folder: Path, steps: int) -> Path:
+    """Where the tables of `evaluation.at_end` are."""
+    return folder / "evaluation" / f"step-{steps:08d}"
 
 
 def stopped(run: Run) -> str:
@@ -128,7 +141,8 @@ def summary(run: Run) -> str:
     """The last lines of a run that came to its end."""
     assert run.folder is not None
     tensorboard = run.settings["log_dir"] or run.folder / "tensorboard"
-    tables = [f"  tables       {run.folder / 'evaluation'}"] if run.settings["evaluation"].at_end else []
+    written = run.settings["evaluation"].at_end and tables_at_end(run.folder, run.steps).is_dir()
+    tables = [f"  tables       {run.folder / 'evaluation'}"] if written else []
     return "\n".join(
         [
             "",

@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from muskie.errors import CheckpointError, ConfigError
-from muskie.paths import typed_path
+from muskie.paths import check_writable, make_new, typed_path
 from muskie.training import checkpoint
 
 OUTPUTS = Path("outputs")
@@ -103,32 +103,13 @@ def make_folder(folder: Path | None, name: str) -> Path:
     """
     try:
         if folder is None:
-            folder = _make_new(OUTPUTS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+            folder = make_new(OUTPUTS / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
         check_writable(folder)
     except OSError as error:
         raise ConfigError(
             f"output_dir={str(folder or OUTPUTS)!r} cannot be written ({error.strerror}); give another one"
         ) from error
     return folder
-
-
-def check_writable(folder: Path) -> None:
-    """Makes a folder, if missing, and writes to it. Raises `OSError` if it cannot."""
-    folder.mkdir(parents=True, exist_ok=True)
-    probe = folder / ".writable"
-    probe.write_text("")
-    probe.unlink()
-
-
-def _make_new(path: Path) -> Path:
-    number, folder = 1, path
-    while True:
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:  # another run began in the same second
-            number += 1
-            folder = path.with_name(f"{path.name}-{number}")
 
 
 def changes(before: str, now: str) -> list[str]:

@@ -22,7 +22,7 @@ from muskie.models.decoder import DecoderConfig
 from muskie.models.encoder import EncoderConfig
 from muskie.models.variants import create_model, model_config
 from muskie.objectives.pixels import MaskedPixels
-from muskie.training.heldout import EvaluationConfig
+from muskie.training.evaluation_config import EvaluationConfig
 from muskie.training.optim import OptimConfig
 from muskie.training.trainer_config import TrainerConfig
 

@@ -23,7 +23,7 @@ from muskie.evaluation.views.view_sets import spaced
 from muskie.masking import MaskChoice, MaskPolicy
 from muskie.paths import typed_path
 from muskie.streams import stream
-from muskie.training.heldout import EvaluationConfig
+from muskie.training.evaluation_config import EvaluationConfig
 from muskie.training.settings import read_settings
 
 SIDE = 224
@@ -38,12 +38,14 @@ class Shown:
         images: uint8 [V, 3, H, W].
         mask: bool [V, h, w], True = hidden; views 0 and 1 are whole.
         posed: other views of the same data with depth and cameras, for tracks; None: it has none.
+        tracked: scene and frames of `posed`; without it, the reason.
         name: of the sample.
     """
 
     images: Tensor
     mask: Tensor
     posed: PosedViews | None
+    tracked: str
     name: str
 
 
@@ -56,7 +58,8 @@ def run_settings(run: Path) -> dict[str, Any]:
 
 
 def of_run(run: Path, numbers: Sequence[int], patch: int) -> list[Shown]:
-    """Samples that a run measures its cross-view gain on.
+    """Samples that a run measures its cross-view gain on, and views for tracks. What a number means does not depend on which
+    others are asked for.
 
     Args:
         run: its folder.
@@ -79,18 +82,29 @@ def of_run(run: Path, numbers: Sequence[int], patch: int) -> list[Shown]:
     heldout = SceneIndex(sources, "heldout", settings["holdout"], VIEWS)
     fewer = replace(config, samples=max(max(numbers) + 1, 2))
     samples = gain_samples(heldout, SceneIndex(sources, "all"), fewer, size, patch)
-    posed = _posed(heldout, config, size, max(numbers) + 1)
-    return [
-        Shown(samples.images[n], samples.mask[n], posed[n % len(posed)] if posed else None, f"sample {n}") for n in numbers
-    ]
+    posed = _posed(heldout, config, size, numbers)
+    return [Shown(samples.images[n], samples.mask[n], *posed[n], f"sample {n}") for n in numbers]
 
 
-def _posed(heldout: SceneIndex, config: EvaluationConfig, size: int, count: int) -> list[PosedViews]:
+def _posed(
+    heldout: SceneIndex, config: EvaluationConfig, size: int, numbers: Sequence[int]
+) -> dict[int, tuple[PosedViews | None, str]]:
+    """Of each number views for tracks, with scene and frames; or none, with the reason."""
     try:
-        sets = spaced(heldout, VIEWS, config.distance, count, config.seed)
-        return [read_posed(views, (size, size)) for views in sets]
-    except (DataError, OSError):  # no geometry, or scenes too short: there are no tracks to draw
-        return []
+        sets = spaced(heldout, VIEWS, config.distance, config.samples, config.seed)
+    except DataError as error:
+        return dict.fromkeys(numbers, (None, str(error)))
+    found: dict[int, tuple[PosedViews | None, str]] = {}
+    for number in numbers:
+        if number >= len(sets):
+            what = f"sets of {VIEWS} views {config.distance} frames apart"
+            found[number] = None, f"held-out frames have no more than {len(sets)} {what}, the samples 0 to {len(sets) - 1}"
+            continue
+        try:
+            found[number] = read_posed(sets[number], (size, size)), sets[number].name
+        except (DataError, OSError) as error:
+            found[number] = None, str(error)
+    return found
 
 
 def of_photographs(folder: Path, size: int | None, patch: int, run: Path | None = None) -> Shown:
@@ -123,4 +137,4 @@ def of_photographs(folder: Path, size: int | None, patch: int, run: Path | None 
     whole = min(REFERENCES, len(names) - 1)
     policy, grid = MaskPolicy(("random",), (0.9,), references=whole), (size // patch, size // patch)
     mask = policy.draw(MaskChoice("random", 0.9, whole), [stream(0, "photographs")], len(names), grid)[0]
-    return Shown(images, mask, None, folder.name)
+    return Shown(images, mask, None, "photographs come without depth and cameras", folder.name)

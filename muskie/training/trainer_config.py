@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from muskie.devices import PRECISIONS, autocast_dtype
 from muskie.errors import ConfigError, nearest
-
-PRECISIONS = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -82,8 +81,4 @@ class TrainerConfig:
 
     def autocast_dtype(self, device: torch.device) -> torch.dtype | None:
         """The type that matrix products run in, or None: float32."""
-        if self.precision == "auto":
-            return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else None
-        if self.precision == "fp16" and device.type != "cuda":
-            raise ConfigError(f"trainer.precision=fp16 needs a CUDA device, this one is {device}; use bf16 or fp32")
-        return PRECISIONS[self.precision]
+        return autocast_dtype(device, self.precision, "trainer.precision")

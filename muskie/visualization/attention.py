@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from muskie.visualization.colours import ColourBar, to_bytes
@@ -15,11 +16,12 @@ from muskie.visualization.sizes import enlarge, resized, shown_size
 
 OUTLINE: Colour = (255, 70, 70)
 LIGHT: Colour = (255, 255, 255)
-PICTURE = 0.25
-"""Share of the grey picture in a heat map, which shows what is looked at; the rest is the colour of the weight."""
+EDGES, PALE = 0.1, 0.3
+"""Share of a picture's pixels, those with the steepest edges, that are drawn into its heat map, and how much white they
+take. All others have the colour of the bar."""
 NOTE = (
-    "Red square: the query's patch. Colours: weight of a patch, the same scale for all views of a row. "
-    "Below each view: its share of the whole weight."
+    "Red square: the query's patch. Colours: weight of a patch, the same scale for all views of a row; the pale lines are "
+    "edges of the picture. Below each view: its share of the whole weight."
 )
 
 
@@ -29,7 +31,8 @@ def attention_page(
     """The images, and below them a row of heat maps for each layer or model.
 
     All views of a row share one colour scale, linear from 0 to the greatest weight, which its bar tells in per cent. Every
-    patch is one even square, as it is. The sum of each view is below it; what registers and other tokens took is beside.
+    patch is one even square, as it is, but for pale lines where the picture has its edges. The sum of each view is below it;
+    what registers and other tokens took is beside.
 
     Args:
         images: uint8 [V, 3, H, W].
@@ -45,7 +48,7 @@ def attention_page(
     views, _, high, wide = images.shape
     size = shown_size(high, wide, views)
     grids = {name: _checked(name, row, images, query) for name, row in named.items()}
-    pale = images.float().mean(1, keepdim=True) / 255  # [V, 1, H, W]
+    edges = PALE * steepest(images.cpu())[:, None]  # [V, 1, H, W]
     rows, labels = [_outlined(images, query, next(iter(grids.values())), size)], ["original"]
     captions: list[list[str] | None] = [None]
     bars: list[ColourBar | None] = [None]
@@ -53,7 +56,7 @@ def attention_page(
         row = row.detach().cpu().double()
         bar = ColourBar(0, 100 * float(row.max()), " %")
         colours = bar.colours(100 * enlarge(row, (high, wide)))  # [V, 3, H, W]
-        mixed = to_bytes((1 - PICTURE) * colours + PICTURE * pale)
+        mixed = to_bytes((1 - edges) * colours + edges)
         rows.append(_outlined(mixed, query, grids[name], size))
         shares = row.flatten(1).sum(1)
         rest = 1 - float(shares.sum())
@@ -62,6 +65,17 @@ def attention_page(
         bars.append(bar)
     columns = [f"view {view}" for view in range(views)]
     return Page(rows, labels, columns, title, captions=captions, bars=bars, note=NOTE, size=size).draw()
+
+
+def steepest(images: Tensor, share: float = EDGES) -> Tensor:
+    """Where pictures uint8 [V, 3, H, W] have their steepest edges, bool [V, H, W]: a share of all pixels, fewer where more
+    are even."""
+    grey = F.pad(images.float().mean(1), (2, 2, 2, 2), mode="replicate")
+    smooth = F.avg_pool2d(grey, 3, stride=1)  # [V, H + 2, W + 2]
+    down, across = (smooth[:, 2:, 1:-1] - smooth[:, :-2, 1:-1]), (smooth[:, 1:-1, 2:] - smooth[:, 1:-1, :-2])
+    slope = down.square() + across.square()
+    least = slope.flatten(1).kthvalue(max(round((1 - share) * slope[0].numel()), 1)).values[:, None, None]
+    return (slope > 1.001 * least) & (slope > 1)  # clearly: equal slopes are rounded differently
 
 
 def _checked(name: str, weights: Tensor, images: Tensor, query: tuple[int, int]) -> tuple[int, int]:

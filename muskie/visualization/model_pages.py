@@ -73,7 +73,11 @@ def best_guess(backbone: FrozenBackbone) -> CorrespondenceConfig:
 
 
 def tracks(
-    backbone: FrozenBackbone, views: PosedViews, config: CorrespondenceConfig | None = None, title: str | None = None
+    backbone: FrozenBackbone,
+    views: PosedViews,
+    config: CorrespondenceConfig | None = None,
+    title: str | None = None,
+    source: str | None = None,
 ) -> Tensor:
     """Where points of view 0 are found in the others, see `track_page`.
 
@@ -82,13 +86,14 @@ def tracks(
         views: one sample, [1, V, ...], on the CPU.
         config: the first of its read-outs and layers is drawn; None: `best_guess`.
         title: above the page; None: says how positions were read.
+        source: scene and frames, for the note.
     """
     config = config or best_guess(backbone)
     truth = draw_tracks(views, config.queries, config.seed, config.tolerance)
     line, found, _ = next(predictions(backbone, views.images, truth.queries.to(backbone.device), config))
     layer = "" if line.layer is None else f", layer {line.layer}"
     title = title or f"{backbone.name}: matches by {line.readout}{layer}"
-    return track_page(views.images[0], found[0].cpu(), truth.positions[0], truth.visible[0], title=title)
+    return track_page(views.images[0], found[0].cpu(), truth.positions[0], truth.visible[0], title=title, source=source)
 
 
 def telling_patch(image: Tensor, grid: tuple[int, int]) -> tuple[int, int]:

@@ -23,6 +23,8 @@ PAPER = (251, 251, 250)
 LABELS = (8, 14)
 """Width of a row's label, in heights of a letter, at which it is broken into lines; the second one if it takes that to keep
 a word whole."""
+LEAST = 14
+"""Pixels of a letter."""
 SPACE = 3
 """Pixels between a picture and its caption."""
 BAR, BAR_WIDTH = 2, 7
@@ -105,10 +107,20 @@ class Page:
         height, width = self.rows[0].shape[-2:]
         return self.size or shown_size(height, width, len(self.rows[0]))
 
-    @property
+    @cached_property
     def letter(self) -> int:
-        """The size of the text in pixels; it grows with the page, and so stays legible where the page is shown smaller."""
-        return max(14, round(len(self.rows[0]) * self.shown[1] / 80))
+        """The size of the text in pixels; it grows with the page, and so stays legible where the page is shown smaller. It
+        does so only as far as no heading or caption takes more than one line over its own."""
+        width = self.shown[1]
+        headings, captions = list(self.columns or []), [text for row in self.captions or [] for text in row or []]
+
+        def fits(letter: int) -> bool:
+            lines = [len(set_lines(text, letter, width)) - text.count("\n") for text in headings]
+            lines += [len(set_lines(text, smaller(letter), width)) - text.count("\n") for text in captions]
+            return max(lines, default=0) <= 2
+
+        most = max(LEAST, round(len(self.rows[0]) * width / 80))
+        return next((letter for letter in range(most, LEAST, -1) if fits(letter)), LEAST)
 
     @cached_property
     def _texts(self) -> _Texts:

@@ -9,20 +9,28 @@ from torch import Tensor
 
 from muskie.visualization.lettering import Colour
 from muskie.visualization.overlay import Pen, drawn_over
-from muskie.visualization.page import Page
-from muskie.visualization.sizes import resized, shown_size
+from muskie.visualization.page import PAPER, Page
+from muskie.visualization.sizes import WIDEST, resized, shown_size
 
 PREDICTED: Colour = (255, 45, 45)
 TRUE: Colour = (40, 220, 90)
 DARK: Colour = (15, 15, 15)
 LIGHT: Colour = (255, 255, 255)
 AT_LEAST = 256
-"""Pixels of a picture's shorter side that points and numbers need; less where the page has no room."""
+"""Pixels of a picture's shorter side that points and numbers need; pages of many views have several rows for it."""
+MARKS = 96
+"""Queries that are drawn times views, about: of many views each shows fewer."""
 NOTE = "Green rings: true. Red crosses: predicted. Numbers follow the queries of view 0. Errors in pixels of {} x {} images."
 
 
 def track_page(
-    images: Tensor, predicted: Tensor, true: Tensor, visible: Tensor, draw: int = 16, title: str | None = None
+    images: Tensor,
+    predicted: Tensor,
+    true: Tensor,
+    visible: Tensor,
+    draw: int | None = None,
+    title: str | None = None,
+    source: str | None = None,
 ) -> Tensor:
     """View 0 with numbered queries; in the other views, where they are visible, the true positions (green rings), the
     predicted ones (red crosses) and a line between them. Below, the median error of all visible queries, drawn or not.
@@ -33,8 +41,9 @@ def track_page(
             is not finite is infinitely wrong, and only its true position is drawn.
         true: [V, Q, 2], the same; those of view 0 are the queries.
         visible: bool [V, Q], where the true position is known and seen.
-        draw: how many queries to draw at most, spread over view 0.
+        draw: how many queries to draw at most, spread over view 0; None: 16 in four views, fewer in more, but 6.
         title: above the page.
+        source: scene and frames, told in the note.
 
     Returns:
         uint8 [3, height, width].
@@ -46,13 +55,28 @@ def track_page(
     predicted, true, visible = predicted.detach().cpu().double(), true.detach().cpu().double(), visible.cpu()
     views, queries = visible.shape
     candidates = visible[0] & visible[1:].any(0) if views > 1 else visible[0]
-    chosen = spread(true[0], candidates, draw)
-    drawn = _drawn_points(images, predicted[:, chosen], true[:, chosen], visible[:, chosen])
+    chosen = spread(true[0], candidates, min(16, max(6, MARKS // views)) if draw is None else draw)
+    across = per_row(images.shape[2], images.shape[3], views)
+    drawn = _drawn_points(images, predicted[:, chosen], true[:, chosen], visible[:, chosen], across)
     captions = [f"{queries} queries\n{len(chosen)} drawn", *_errors(predicted, true, visible)[1:]]
-    columns = [f"view {view}" for view in range(views)]
-    note = NOTE.format(images.shape[3], images.shape[2])
+    names, note = [f"view {view}" for view in range(views)], NOTE.format(images.shape[3], images.shape[2])
+    note = f"{note} {source}" if source else note
     size = (drawn.shape[-2], drawn.shape[-1])
-    return Page([drawn], [""], columns, title, captions=[captions], note=note, size=size).draw()
+    if across == views:
+        return Page([drawn], [""], names, title, captions=[captions], note=note, size=size).draw()
+    captions = [f"{name}: {caption}" for name, caption in zip(names, captions, strict=True)]
+    empty = -views % across  # the rest of the last row is paper
+    paper = torch.tensor(PAPER, dtype=torch.uint8)[:, None, None].expand(empty, 3, *size)
+    rows = torch.cat([drawn, paper]).split(across)
+    told = [[*captions, *[""] * empty][n : n + across] for n in range(0, views, across)]
+    return Page(rows, [""] * len(rows), None, title, captions=told, note=note, size=size).draw()
+
+
+def per_row(height: int, width: int, views: int) -> int:
+    """How many of these pictures stand side by side: as many as a page holds at the size that points need, at most 8, and
+    about as many in each row."""
+    most = min(max(WIDEST * min(height, width) // (AT_LEAST * width), 1), 8)
+    return -(-views // -(-views // most))
 
 
 def median_errors(predicted: Tensor, true: Tensor, visible: Tensor) -> Tensor:
@@ -96,10 +120,11 @@ def _check(images: Tensor, predicted: Tensor, true: Tensor, visible: Tensor) -> 
         raise ValueError("true positions of visible queries are infinite or no number; set visible to False there")
 
 
-def _drawn_points(images: Tensor, predicted: Tensor, true: Tensor, visible: Tensor) -> Tensor:
-    """The images at their size on the page, uint8 [V, 3, height, width], with points [V, n, 2] drawn over them."""
-    views, _, high, wide = images.shape
-    size = shown_size(high, wide, views, AT_LEAST)
+def _drawn_points(images: Tensor, predicted: Tensor, true: Tensor, visible: Tensor, across: int) -> Tensor:
+    """The images at their size on a page with so many across, uint8 [V, 3, height, width], with points [V, n, 2] drawn over
+    them."""
+    high, wide = images.shape[-2:]
+    size = shown_size(high, wide, across, AT_LEAST)
     letter = min(max(13, min(size) // 16), 20)
     known = visible & predicted.isfinite().all(-1)
     # Far outside, a line is only as long as it takes to leave the picture: Pillow counts no further than 32 bits.

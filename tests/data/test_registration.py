@@ -41,5 +41,11 @@ def test_what_is_nearer_hides_what_is_behind(order: int) -> None:
     assert (found[:, 28:62] == 4).all()
 
 
-def test_behind_the_other_camera() -> None:
-    assert (register(np.ones((4, 4), dtype=np.float32), K, shifted(0, -2), K) == 0).all()
+def test_what_lies_behind_the_other_camera_is_not_seen() -> None:
+    """Two metres ahead of a wall at one metre: through the centre, its points would still lie in the picture, upside down,
+    and nearer than what is before the camera."""
+    depth = np.ones((48, 64), dtype=np.float32)
+    depth[:, 32:] = 5.0
+    found = register(depth, K, shifted(0, -2), K)
+    assert set(np.unique(found)) == {0, 3} and (found[:, :32] == 0).all()
+    assert (register(np.ones((48, 64), dtype=np.float32), K, shifted(0, -2), K) == 0).all()

@@ -189,6 +189,21 @@ def test_depth_is_metres_and_zero_where_unknown(tmp_path: Path) -> None:
     assert plain.depth is None and plain.camera is None
 
 
+@pytest.mark.parametrize("depth", ["depth.png", "depth.proj.png"])
+def test_what_the_sensor_did_not_measure_is_unknown(tmp_path: Path, depth: str) -> None:
+    """It writes 65535, or 0: far from the border, where each pixel of the picture has one of the sensor's."""
+    folder = tmp_path / "chess" / "seq-01"
+    write_sequence(folder, frames=1, depth=depth)
+    millimetres = np.full((12, 16), 1500, dtype=np.uint16)
+    millimetres[5:8, 6:10] = 65535
+    millimetres[2:4, 6:10] = 0
+    Image.fromarray(millimetres).save(folder / f"frame-000000.{depth}")
+    source = SevenScenes(tmp_path)
+    found = source.read(source.scene(0), "frame-000000.color.png", geometry=True).depth
+    assert found is not None and found.max() < 1.6
+    assert (found[6, 7:9] == 0).all() and found[4, 7] == pytest.approx(1.5) == found[9, 8]
+
+
 def test_depth_and_pose_may_be_missing(tmp_path: Path) -> None:
     write_sequence(tmp_path / "chess" / "seq-01", depth=None)
     (tmp_path / "chess" / "seq-01" / "frame-000001.pose.txt").unlink()

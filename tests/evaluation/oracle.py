@@ -44,6 +44,30 @@ def through_a_long_lens(side: int, focal: float, views: int, seeds: Sequence[int
     return PosedViews(*tensors, cameras, torch.from_numpy(np.stack(poses)), list(range(len(images))))  # type: ignore[call-arg, arg-type]
 
 
+def through_lenses_of_their_own(
+    size: tuple[int, int], views: int, distance: int, count: int = 2, finer: int = 1
+) -> PosedViews:
+    """Frames of rooms, each view as if cropped out of a larger picture at a place and a magnification of its own."""
+    height, width = size[0] * finer, size[1] * finer
+    zoom, side = 0.75 * min(height, width), stream(0, "lenses")
+    stretch, moved = 1.5 ** side.uniform(-1, 1, (views, 2)), 0.2 * side.uniform(-1, 1, (views, 2))
+    stretch[:2], moved[:2] = [[0.75, 0.8], [1.3, 1.2]], [[0.15, -0.1], [-0.15, 0.1]]  # far apart where there are but two
+    lenses = np.tile(np.eye(3), (views, 1, 1))
+    lenses[:, 0, 0], lenses[:, 1, 1] = zoom * stretch.T
+    lenses[:, 0, 2], lenses[:, 1, 2] = ((0.5 + moved) * [width, height]).T
+    images, depths, poses = [], [], []
+    for number in range(count):
+        rng = stream(number, "lenses of their own")
+        room = make_room(rng)
+        path = camera_path(room, 64, rng)[: (views - 1) * distance + 1 : distance]
+        drawn = [render(room, pose, lens, (height, width)) for pose, lens in zip(path, lenses, strict=True)]
+        images.append(np.stack([rgb.transpose(2, 0, 1) for rgb, _ in drawn]))
+        depths.append(np.stack([depth for _, depth in drawn]))
+        poses.append(np.stack(path))
+    tensors = [torch.from_numpy(np.stack(part)) for part in (images, depths, [lenses] * count, poses)]
+    return PosedViews(*tensors, list(range(count)))  # type: ignore[call-arg, arg-type]
+
+
 def world_points(views: PosedViews) -> Tensor:
     """Where every pixel lies, float64 [B, V, 3, H, W]."""
     camera = unproject(views.depth.double(), views.intrinsics)

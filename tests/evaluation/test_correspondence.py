@@ -35,7 +35,8 @@ from muskie.evaluation.results import Row
 from muskie.evaluation.tracks import Tracks, depth_at, draw_tracks
 from muskie.evaluation.views.posed_views import PosedViews
 
-FOCAL, WALL = 400.0, 3.0
+FOCALS, WALL = (400.0, 560.0, 330.0), 3.0
+"""Of each view, in pixels; metres."""
 
 
 class Drawn(nn.Module):
@@ -67,7 +68,8 @@ def wall(size: tuple[int, int], views: int = 3, scenes: int = 2) -> PosedViews:
     near = torch.rand(unknown.shape, generator=generator) < 0.3
     for blocks, value in ((near, WALL - 0.1), (unknown, 0.0)):
         depth[blocks.repeat_interleave(16, -2).repeat_interleave(16, -1)] = value
-    intrinsics = torch.tensor([[FOCAL, 0, size[1] / 2], [0, FOCAL, size[0] / 2], [0, 0, 1]], dtype=torch.float64)
+    lenses = [[[focal, 0, size[1] / 2], [0, focal, size[0] / 2], [0, 0, 1]] for focal in FOCALS[:views]]
+    intrinsics = torch.tensor(lenses, dtype=torch.float64)
     poses = torch.eye(4, dtype=torch.float64).repeat(scenes, views, 1, 1)
     poses[..., 0, 3] = 0.2 * torch.arange(views)
     poses[..., 1, 3] = 0.1 * torch.arange(scenes)[:, None] * torch.arange(views)
@@ -83,7 +85,7 @@ def measured(backbones: Sequence[FrozenBackbone], views: PosedViews, floors: boo
 def in_space(views: PosedViews, scene: int, view: int, place: np.ndarray) -> np.ndarray | None:
     depth = float(depth_at(views.depth[scene, view], torch.from_numpy(place)[None])[0])
     height, width = views.size
-    return np.array([*((place - [width / 2, height / 2]) / FOCAL * depth), depth]) if depth > 0 else None
+    return np.array([*((place - [width / 2, height / 2]) / FOCALS[view] * depth), depth]) if depth > 0 else None
 
 
 def by_hand(views: PosedViews, tracks: Tracks, features: Tensor, config: CorrespondenceConfig, first: int) -> dict[str, Any]:

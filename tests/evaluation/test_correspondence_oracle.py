@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from oracle import Oracle, rooms, through_a_long_lens, world_points
+from oracle import Oracle, rooms, through_a_long_lens, through_lenses_of_their_own, world_points
 
 from muskie.evaluation.correspondence import OURS, PUBLISHED, CorrespondenceConfig, evaluate_correspondence
 from muskie.evaluation.results import Row
@@ -35,6 +35,15 @@ def test_true_points_are_found_to_the_pixel(size: tuple[int, int]) -> None:
     assert value(rows, "PCK@1px") == 1
     assert value(rows, "error (px)") < 0.2, "a third of a pixel: .13 is the mean distance to its centre"
     assert value(rows, "PCK@1px", "same pixel") < 0.3, "the views do differ"
+
+
+def test_every_view_has_a_lens_of_its_own() -> None:
+    """Crops differ from view to view, and with them focal lengths and centres."""
+    arguments = {"size": (80, 96), "views": 6, "distance": 3}
+    views, fine = through_lenses_of_their_own(**arguments), through_lenses_of_their_own(**arguments, finer=3)
+    rows = scores(Oracle(world_points(fine), views.size), views, EXACT)
+    assert value(rows, "PCK@1px") == 1
+    assert value(rows, "error (px)") < 0.2
 
 
 def test_true_points_are_found_to_the_millimetre() -> None:

@@ -6,6 +6,7 @@ Of `muskie.evaluation.tracks`; another file of tests has that name.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,8 +18,9 @@ from muskie.evaluation.tracks import depth_at, draw_queries, draw_tracks
 from muskie.evaluation.views.posed_views import PosedViews
 
 HEIGHT, WIDTH = 41, 58
-FOCAL = np.array([50.0, 44.0])
-CENTRE = np.array([27.3, 22.1])
+FOCALS = np.array([[50.0, 44.0], [37.0, 52.0], [62.0, 48.0], [45.0, 36.0]])
+CENTRES = np.array([[27.3, 22.1], [33.0, 17.9], [24.6, 24.2], [29.9, 20.0]])
+"""Of the cameras, in x and y: no two alike, as after crops."""
 WALL, SCREEN = 4.0, 2.0
 """Depth of a wall behind everything, and of a rectangular screen before it. Cameras lie at z = 0 and look along z."""
 RECTANGLE = np.array([[-0.4, -0.5], [0.35, 0.3]])
@@ -26,20 +28,21 @@ RECTANGLE = np.array([[-0.4, -0.5], [0.35, 0.3]])
 PLACES = np.array([[0.0, 0, 0], [0.5, 0.1, 0], [-0.4, -0.3, 0], [0.1, 0.45, 0]])
 
 
-def depth_from(place: np.ndarray) -> np.ndarray:
-    """What a camera at a place measures: the screen where a pixel's ray meets it, the wall elsewhere."""
+def depth_from(camera: int) -> np.ndarray:
+    """What a camera at its place measures: the screen where a pixel's ray meets it, the wall elsewhere."""
     x, y = np.meshgrid(np.arange(WIDTH) + 0.5, np.arange(HEIGHT) + 0.5)
-    at_screen = (np.stack([x, y], -1) - CENTRE) / FOCAL * SCREEN + place[:2]
+    at_screen = (np.stack([x, y], -1) - CENTRES[camera]) / FOCALS[camera] * SCREEN + PLACES[camera, :2]
     met = ((at_screen > RECTANGLE[0]) & (at_screen < RECTANGLE[1])).all(-1)
     return np.where(met, SCREEN, WALL).astype(np.float32)
 
 
-def walls(places: np.ndarray = PLACES, copies: int = 1) -> PosedViews:
-    depth = np.stack([depth_from(place) for place in places])
-    intrinsics = np.array([[FOCAL[0], 0, CENTRE[0]], [0, FOCAL[1], CENTRE[1]], [0, 0, 1]])
-    poses = np.tile(np.eye(4), (len(places), 1, 1))
-    poses[:, :3, 3] = places
-    parts = (np.zeros((len(places), 3, HEIGHT, WIDTH), np.uint8), depth, np.tile(intrinsics, (len(places), 1, 1)), poses)
+def walls(cameras: Sequence[int] = (0, 1, 2, 3), copies: int = 1) -> PosedViews:
+    cameras = list(cameras)
+    depth = np.stack([depth_from(camera) for camera in cameras])
+    intrinsics, poses = np.tile(np.eye(3), (len(cameras), 1, 1)), np.tile(np.eye(4), (len(cameras), 1, 1))
+    intrinsics[:, [0, 1], [0, 1]], intrinsics[:, :2, 2] = FOCALS[cameras], CENTRES[cameras]
+    poses[:, :3, 3] = PLACES[cameras]
+    parts = (np.zeros((len(cameras), 3, HEIGHT, WIDTH), np.uint8), depth, intrinsics, poses)
     tensors = (torch.from_numpy(part).expand(copies, *part.shape).clone() for part in parts)
     return PosedViews(*tensors, numbers=list(range(copies)))  # type: ignore[call-arg, arg-type]
 
@@ -61,11 +64,11 @@ def test_points_lie_where_they_project_and_screens_hide_them() -> None:
     queries = tracks.queries[0].numpy()
     column, row = np.floor(queries).astype(int).T
     depth = views.depth[0, 0].numpy()[row, column].astype(float)[:, None]
-    points = np.concatenate([(queries - CENTRE) / FOCAL * depth, depth], axis=1)
+    points = np.concatenate([(queries - CENTRES[0]) / FOCALS[0] * depth, depth], axis=1)
     hidden_somewhere = 0
     for view, place in enumerate(PLACES):
         ray = points - place
-        position = ray[:, :2] / ray[:, 2:] * FOCAL + CENTRE
+        position = ray[:, :2] / ray[:, 2:] * FOCALS[view] + CENTRES[view]
         np.testing.assert_allclose(tracks.positions[0, view].numpy(), position, rtol=0, atol=1e-9)
         if view == 0:
             continue
@@ -74,7 +77,7 @@ def test_points_lie_where_they_project_and_screens_hide_them() -> None:
         before = points[:, 2] > SCREEN + 1e-6
         hidden = before & ((crossing > RECTANGLE[0]) & (crossing < RECTANGLE[1])).all(1)
         # A depth map has pixels: within one of the screen's border, it cannot say.
-        border = np.abs((RECTANGLE[:, None] - crossing) / SCREEN * FOCAL).min((0, 2)) < 1
+        border = np.abs((RECTANGLE[:, None] - crossing) / SCREEN * FOCALS[view]).min((0, 2)) < 1
         sure = ~border
         np.testing.assert_array_equal(tracks.visible[0, view].numpy()[sure], (inside & ~hidden)[sure])
         hidden_somewhere += int((inside & hidden & sure).sum())
@@ -189,7 +192,7 @@ def test_the_frame_of_the_world_does_not_matter() -> None:
 
 def test_the_order_of_the_other_views_does_not_matter() -> None:
     views, order = walls(), [0, 3, 1, 2]
-    one, other = draw_tracks(views, 200), draw_tracks(walls(PLACES[order]), 200)
+    one, other = draw_tracks(views, 200), draw_tracks(walls(order), 200)
     assert torch.equal(one.positions[:, order], other.positions) and torch.equal(one.visible[:, order], other.visible)
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.sources.synthetic import SyntheticRooms
+from muskie.errors import ConfigError
 from muskie.evaluation.results import Table
 from muskie.evaluation.views.view_sets import ViewChoice
 from muskie.models.variants import create_model
@@ -25,7 +26,8 @@ from muskie.training.pretrain import Pretraining
 from muskie.training.settings import SECTIONS
 
 REPOSITORY = Path(__file__).parents[2]
-SMALL = "views.views=3 views.distance=2 views.samples=3 correspondence.queries=20"
+SMALL = "views.samples=3 views.views=3 views.distance=2 correspondence.queries=20"
+ALL_SETS = SMALL.replace("samples=3", "samples=10")
 Evaluate = Callable[[str], list[Table]]
 
 
@@ -84,29 +86,52 @@ def test_two_checkpoints_in_one_table(run: Path, evaluate: Evaluate, tmp_path: P
     assert str(alone) == str(beside), "a model's numbers do not depend on what is measured beside it"
 
 
-def test_what_a_run_was_trained_on_is_not_measured_as_held_out(
-    run: Path, evaluate: Evaluate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = tmp_path / "other"
-    shutil.copytree(run, other)
-    text = (run / "config.yaml").read_text()
-    (other / "config.yaml").write_text(text.replace("share: 0.4", "share: 0.2"))
+def test_what_a_run_was_trained_on_is_not_measured_as_held_out(run: Path, evaluate: Evaluate, tmp_path: Path) -> None:
     script = importlib.import_module("evaluate")
-    for words, message in {
-        f"{run} holdout.share=0.2": "held out other frames of this data (holdout.share=0.4 holdout.by=scenes) than",
-        f"{run} data=synthetic": "data.scenes=1000000",
-        f"{run} {other}": "held out different parts of the same data",
-    }.items():
-        with pytest.raises(SystemExit) as left:
-            script.main([*words.split(), *SMALL.split()])
-        assert message in str(left.value), words
-    (table,) = evaluate(f"{run} {other} part=all floors=false untrained=false out=all {SMALL}")
-    assert "all frames" in table.notes[0]
+    for words in (
+        "holdout.share=0.6",
+        "data=synthetic data.scenes=5 data.frames=8 part=heldout",
+        "data=synthetic data.scenes=10 data.frames=8 holdout.by=frames holdout.share=0.75",
+    ):
+        with pytest.raises(SystemExit, match=r"one was trained on \d+ of the \d+ frames that would be measured as held out"):
+            script.main(f"{run} {words} {SMALL}".split())
+    assert len(list((run / "evaluation").iterdir())) == len(list((run / "evaluation").glob("*/results.json")))
+    (table,) = evaluate(f"{run} holdout.share=0.2 floors=false untrained=false out=fewer {SMALL}")
+    assert "held-out frames" in table.notes[0], "the last two rooms of ten are among the four that it held out"
+    (table,) = evaluate(f"{run} part=all floors=false untrained=false out=all {ALL_SETS}")
+    assert "all frames" in table.notes[0] and "one was trained on 18 of these 30 frames." in table.notes
     (table,) = evaluate(f"{run} data=sevenscenes data.root={sequence(tmp_path)} floors=false untrained=false out=o {SMALL}")
     assert "all frames" in table.notes[0], "nothing of other data was trained on"
+    assert not any("trained" in note for note in table.notes)
+
+
+def test_a_model_of_which_nothing_is_known(run: Path, evaluate: Evaluate, tmp_path: Path) -> None:
+    create_model("muskie_tiny", width=32, depth=1, heads=2).save_pretrained(tmp_path / "given")
+    (table,) = evaluate(f"{tmp_path}/given data=synthetic data.frames=8 size=16 untrained=false floors=false {SMALL}")
+    assert "Whether it was on others is not known of given." in table.notes
+    shutil.copytree(run / "model", tmp_path / "copied")
+    (tmp_path / "linked").symlink_to(run / "model")
+    for name, label in (("copied", "copied"), ("linked", "one")):
+        words = f"{tmp_path / name} data=synthetic data.scenes=10 data.frames=8 part=all size=16 out={name}"
+        (table,) = evaluate(f"{words} untrained=false floors=false {ALL_SETS}")
+        assert f"{label} was trained on 18 of these 30 frames." in table.notes
+
+
+def test_results_are_not_overwritten(run: Path, evaluate: Evaluate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.strftime", lambda form: "now")
+    before = set((run / "evaluation").glob("*"))
+    for _ in range(2):
+        evaluate(f"{run} untrained=false floors=false {SMALL}")
+    assert {path.name for path in set((run / "evaluation").glob("*")) - before} == {"now", "now-2"}
+    evaluate(f"{run} untrained=false floors=false out=mine {SMALL}")
+    with pytest.raises(ConfigError, match=r"out='mine' holds the results of an earlier evaluation"):
+        evaluate(f"{run} untrained=false floors=false out=mine {SMALL}")
+
+
+def test_a_name_is_no_run(run: Path, evaluate: Evaluate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(run)
-    (table,) = evaluate(f"muskie_tiny data=synthetic data.scenes=2 data.frames=8 size=16 floors=false {SMALL}")
-    assert not any(path.name == "results.md" for path in run.glob("evaluation/*.md")), "a name is no run"
+    evaluate(f"muskie_tiny data=synthetic data.scenes=2 data.frames=8 size=16 floors=false {SMALL}")
+    assert not any(path.name == "results.md" for path in run.glob("evaluation/*.md"))
 
 
 def sequence(root: Path) -> Path:
@@ -203,7 +228,7 @@ def test_mistakes(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, im
         f"muskie_tiny data=folder data.root={image_root} {SMALL}": "has no depth, which the evaluation of geometry needs",
         "nowhere/at/all": "there is no such folder",
         "timm/vit_tiny_patch16_22": "timm knows no model 'vit_tiny_patch16_22'; did you mean 'vit_tiny_patch16_224'",
-        f"{run} out={run}/config.yaml": "cannot be written",
+        f"{run} out={run}/config.yaml {SMALL}": "cannot be written",
         f"{run} --fast": "--fast: unknown",
         f"{run} part=all suite=dense_matching pairs.distance=2 dense_matching.probe=true": "probes are fitted to frames",
         f"{run} suite=relative_pose pairs.rule=listed": "takes the pairs of a list: data=pairs",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import shutil
 from collections.abc import Callable
 from itertools import pairwise
@@ -60,7 +61,8 @@ def test_rows_and_columns(
     side, layout = 128, pages[0].layout
     assert pages[0].labels == ["original", "masked", "one, untrained", "one", "other"]
     headings = ["view 0, whole", "view 1, whole", "view 2, hidden .75", "view 3, hidden .75"]
-    assert pages[0].columns == headings * 3 and picture.shape == (3, layout.height, layout.width)
+    assert pages[0].columns == [f"{heading}\nsample {n}" for n in (0, 2, 1) for heading in headings]
+    assert picture.shape == (3, layout.height, layout.width)
     gaps = [right - left - side for left, right in pairwise(layout.lefts)]
     assert gaps[3] == gaps[7] > 4 * gaps[0], "samples lie apart"
     rows = [
@@ -94,13 +96,55 @@ def test_tracks_of_data_with_geometry(
     kept = [word for word in tiny if not word.startswith(("data", "holdout"))]
     rooms = ["data=synthetic", "data.scenes=8", "evaluation.distance=2", "evaluation.samples=2", f"output_dir={tmp_path}"]
     train([*kept, *rooms])
-    drawn = []
-    monkeypatch.setattr(model_pages, "track_page", lambda *given, **more: drawn.append(given) or torch.zeros(3, 8, 8).byte())
+    drawn, told = [], []
+
+    def draw(*given: torch.Tensor, **more: str) -> torch.Tensor:
+        drawn.append(given)
+        told.append(more)
+        return torch.zeros(3, 8, 8).byte()
+
+    monkeypatch.setattr(model_pages, "track_page", draw)
     visualize(f"{tmp_path} --pages tracks --samples 0 1")
     assert (tmp_path / "pictures" / "tracks-sample_0.png").is_file()
     for images, predicted, true, visible in drawn:
         assert images.shape == (4, 3, 16, 16) and predicted.shape == true.shape == (4, 100, 2) and visible.any()
     assert not torch.equal(drawn[0][0], drawn[1][0])
+    assert [more["source"] for more in told] == [shown.tracked for shown in of_run(tmp_path, [0, 1], 8)]
+    assert re.fullmatch(r"synthetic/room-00000\d \(0000\d\d, 0000\d\d, 0000\d\d, 0000\d\d\)", told[0]["source"])
+
+
+def test_a_sample_is_the_same_whatever_others_are_asked_for(
+    tiny: list[str], visualize: Callable[[str], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """8 rooms of 4 frames have 8 sets of 4 views: the ninth sample has no tracks, and that is told."""
+    kept = [word for word in tiny if not word.startswith(("data", "holdout"))]
+    rooms = ["data=synthetic", "data.scenes=16", "data.frames=4", "holdout.share=0.5", "evaluation.distance=1"]
+    train([*kept, *rooms, "holdout.by=scenes", "evaluation.samples=9", f"output_dir={tmp_path}"])
+    numbers = [3, 1, 7, 8]
+    together, alone = of_run(tmp_path, numbers, 8), [of_run(tmp_path, [n], 8)[0] for n in numbers]
+    for one, other in zip(together, alone, strict=True):
+        assert (one.name, one.tracked) == (other.name, other.tracked) and torch.equal(one.images, other.images)
+    for one, other in zip(together[:3], alone[:3], strict=True):
+        assert one.posed is not None and other.posed is not None and torch.equal(one.posed.images, other.posed.images)
+    assert len({shown.tracked for shown in together}) == 4 and together[3].posed is None
+    capsys.readouterr()
+    reason = "of sample 8: held-out frames have no more than 8 sets of 4 views 1 frames apart, the samples 0 to 7"
+    with pytest.raises(SystemExit, match=f"--pages tracks: there are none {reason}"):
+        visualize(f"{tmp_path} --pages tracks --samples 7 8")
+    assert not (tmp_path / "pictures" / "tracks-sample_7.png").exists()
+    visualize(f"{tmp_path} --samples 7 8")
+    out, told = capsys.readouterr()
+    assert f"no tracks {reason}" in told and "tracks-sample_7.png" in out and "tracks-sample_8.png" not in out
+
+
+def test_layers_that_no_model_has_are_told_before_anything_is_drawn(
+    run: Path, visualize: Callable[[str], None], tmp_path: Path
+) -> None:
+    for pages in ("", "--pages fill_ins attention", "--pages masked_views pca"):
+        with pytest.raises(SystemExit, match="layer 9 of"):
+            visualize(f"{run} --layers 9 --out {tmp_path} {pages}")
+    assert not any(tmp_path.iterdir())
+    visualize(f"{run} --layers 9 --out {tmp_path} --pages fill_ins")  # which has no layers
 
 
 def test_names_that_make_the_same_file(run: Path, visualize: Callable[[str], None], tmp_path: Path) -> None:

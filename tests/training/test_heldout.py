@@ -14,7 +14,10 @@ from torch.utils.tensorboard import SummaryWriter
 
 from muskie.errors import ConfigError, DataError
 from muskie.evaluation.results import Row, Table
-from muskie.training.heldout import EvaluationConfig, HeldOut, _headline
+from muskie.training.evaluation_config import EvaluationConfig
+from muskie.training.heldout import HeldOut
+from muskie.training.heldout_suites import headline
+from muskie.training.report import already_finished
 from muskie.training.telemetry import Telemetry
 
 CPU = torch.device("cpu")
@@ -110,6 +113,39 @@ def test_a_suite_that_fails_loses_nothing(rooms: list[str], tmp_path: Path, monk
     assert (tmp_path / "model" / "model.safetensors").is_file()
 
 
+def test_what_is_measured_at_the_end_may_be_stopped(
+    rooms: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The model is written before; who runs the command again is told how to have the tables."""
+
+    def stopped(*given: object, **more: object) -> None:
+        assert (tmp_path / "model" / "model.safetensors").is_file()
+        raise KeyboardInterrupt
+
+    words = [*rooms, "evaluation.every=0", "evaluation.at_end=true", f"output_dir={tmp_path}"]
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(HeldOut, "run_suites", stopped)
+        train(words)
+    again = pretraining(words)
+    line = f"no tables were written at its end; to make them now: python scripts/evaluate.py {tmp_path}"
+    assert again.finished and line in already_finished(again)
+
+
+def test_the_model_trains_on_after_what_failed(rooms: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    modes: list[bool] = []
+
+    def broken(heldout: HeldOut, *given: object) -> None:
+        modes.append(heldout.model.training)
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(HeldOut, "run_suites", broken)
+    run = train([*rooms, f"output_dir={tmp_path}"])
+    assert modes == [False, False] and run.model.training
+    monkeypatch.setattr(HeldOut, "measure_gain", broken)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        train([*rooms, "trainer.eval_every=1", f"output_dir={tmp_path / 'gain'}"])
+
+
 def test_the_headline_is_the_best_share() -> None:
     rows = [
         Row("s", "d", "me", "knn", layer, "", metric, value, 0, 0, 1)
@@ -119,14 +155,17 @@ def test_the_headline_is_the_best_share() -> None:
     columns = [("EPE", "", "EPE"), ("PCK", "", "PCK@8")]
     table = Table("Matching", [], rows, ["EPE", "PCK"], columns, frozenset({"PCK"}))
     backbone = SimpleNamespace(name="me")
-    assert _headline(table, backbone) == "Matching: PCK@8 30.0 % (knn, layer 0, the best of its read-outs)"  # type: ignore[arg-type]
-    assert "measured" in _headline(Table("Own", [], [], []), backbone)  # type: ignore[arg-type]
+    assert headline(table, backbone) == "Matching: PCK@8 30.0 % (knn, layer 0, the best of its read-outs)"  # type: ignore[arg-type]
+    assert "measured" in headline(Table("Own", [], [], []), backbone)  # type: ignore[arg-type]
 
 
 def test_data_without_geometry(tiny: list[str], tmp_path: Path) -> None:
     folder = [*tiny, "holdout.share=0.5", "evaluation.views=2", f"output_dir={tmp_path / 'run'}"]
     with pytest.raises(DataError, match="has no depth, which the evaluation of geometry needs"):
         train([*folder, "evaluation.at_end=true"])
+    for suite in ("probe3d", "muskie.evaluation.multi_view_suites.correspondence"):
+        with pytest.raises(DataError, match="has no depth, which the evaluation of geometry needs"):
+            train([*folder, "evaluation.at_end=true", f"evaluation.suites=[{suite}]"])
     assert not (tmp_path / "run").exists(), "told before anything is trained or written"
     train([*folder, "trainer.picture_every=1"])
     names = {path.name.rsplit("-", 1)[0] for path in (tmp_path / "run" / "pictures").iterdir()}

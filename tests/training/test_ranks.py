@@ -24,6 +24,21 @@ SHAPES = [
 ]
 
 
+MEASURED = {
+    "plain": [],
+    "measured": ["evaluation.every=1", "evaluation.at_end=true", "trainer.eval_every=1", "trainer.picture_every=1"],
+    "failing": ["evaluation.every=1", "evaluation.suites=[fails.fails,correspondence]", "evaluation.at_end=true"],
+}
+"""What is measured while two ranks train on rooms."""
+
+
+def on_rooms(command: list[str]) -> list[str]:
+    """The same training on rendered rooms, of few steps."""
+    samples = [f"evaluation.{key}" for key in ("sets=2", "views=3", "distance=2", "samples=2")]
+    rooms = ["data=synthetic", "data.scenes=8", "data.frames=8", "trainer.steps=2"]
+    return [*(word for word in command if not word.startswith(("data", "holdout"))), *rooms, *samples]
+
+
 @pytest.fixture(scope="module")
 def command(tiny: list[str]) -> list[str]:
     return [*tiny, *SHAPES]
@@ -43,7 +58,10 @@ def together(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Pa
         {"name": "muon", "overrides": ["optim.name=muon"]},
     ]
     for case in cases:
-        case["overrides"] = [*command, *case["overrides"], f"output_dir={folder / case['name']}"]
+        case["overrides"] = [*command, *case["overrides"]]
+    cases += [{"name": name, "overrides": [*on_rooms(command), *more]} for name, more in MEASURED.items()]
+    for case in cases:
+        case["overrides"] += [f"output_dir={folder / case['name']}"]
         case["name"] = case["name"].replace("/", "-")
     (folder / "cases.json").write_text(json.dumps(cases))
     done = torchrun(Path(__file__).with_name("ranked.py"), [str(folder / "cases.json"), str(folder)], folder)
@@ -103,3 +121,21 @@ def test_one_bad_rank_stops_both_before_the_step(name: str, together: Path, alon
 def test_an_error_of_the_first_rank_is_raised_on_all(together: Path) -> None:
     for error in told(together, "regular-file"):
         assert error.startswith("ConfigError: output_dir=") and "cannot be written (Not a directory)" in error
+
+
+def test_what_the_first_rank_measures_changes_nothing(together: Path) -> None:
+    """Gain, suites and pictures at every step; a suite that fails loses neither the run nor the other suite."""
+    plain = torch.load(together / "plain-0.pt")
+    for name in MEASURED:
+        assert told(together, name) == ["True", "True"]
+        for rank in range(2):
+            assert same_bits(torch.load(together / f"{name}-{rank}.pt"), plain)
+    tables = {name: together / name / "evaluation" / "step-00000002" / "results.json" for name in MEASURED}
+    assert not tables["plain"].exists()
+    read = {name: json.loads(file.read_text()) for name, file in tables.items() if file.exists()}
+    assert [[table["title"] for table in content["tables"]] for content in read.values()] == [
+        ["Multi-view correspondence"]
+    ] * 2
+    assert read["failing"]["settings"]["data"]["scenes"] == 8 and read["failing"]["settings"]["holdout"]["share"] == 0.2
+    lines = [json.loads(line) for line in (together / "failing" / "metrics.jsonl").read_text().splitlines()]
+    assert sum("heldout/correspondence_PCK@10px/scores" in line for line in lines) == 2

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from muskie.visualization.attention import PICTURE, attention_page
+from muskie.visualization.attention import EDGES, PALE, attention_page, steepest
 from muskie.visualization.colours import viridis
 from muskie.visualization.page import Page
 
@@ -35,8 +35,7 @@ def cells(pictures: Tensor) -> Tensor:
 def test_one_linear_scale_for_all_views(drawn: list[Page]) -> None:
     given = weights()
     attention_page(black(), given, QUERY)
-    expected = (1 - PICTURE) * viridis(given / given.max())
-    assert (cells(drawn[0].rows[1]) - expected).abs().max() < 0.005
+    assert (cells(drawn[0].rows[1]) - viridis(given / given.max())).abs().max() < 0.005
     bar = (drawn[0].bars or [None, None])[1]
     assert bar is not None and (bar.low, bar.unit) == (0, " %") and bar.high == pytest.approx(100 * float(given.max()))
 
@@ -49,13 +48,31 @@ def test_every_patch_is_one_even_square(drawn: list[Page]) -> None:
     assert torch.equal(blocks.amin(-1), blocks.amax(-1))
 
 
-def test_the_picture_shows_through(drawn: list[Page], noise: Callable[..., Tensor]) -> None:
-    images = noise(VIEWS, 3, SIDE, SIDE)
-    attention_page(images, torch.full((VIEWS, GRID, GRID), 1 / (VIEWS * GRID**2)), QUERY)
-    heat = drawn[0].rows[1][1:, :, ::4, ::4].double() / 255
-    yellow = viridis(torch.ones(1, 1)).double()
-    expected = (1 - PICTURE) * yellow + PICTURE * images[1:].double().mean(1, keepdim=True) / 255
-    assert (heat - expected).abs().max() < 0.005
+@pytest.mark.parametrize("levels", [(0, 40), (60, 250), (215, 255)], ids=["dark", "contrast", "light"])
+def test_colours_are_those_of_the_bar_but_on_the_edges_of_the_picture(drawn: list[Page], levels: tuple[int, int]) -> None:
+    """A step between the columns 9 and 10 of every picture, however light: two columns of 32 at either side are steep."""
+    images = torch.full((VIEWS, 3, SIDE, SIDE), levels[0], dtype=torch.uint8)
+    images[..., 10:] = levels[1]
+    given = weights()
+    attention_page(images, given, QUERY)
+    step = drawn[0].rows[1].shape[-1] // SIDE
+    heat = drawn[0].rows[1][1:, :, ::step, ::step].double() / 255  # the views without the query
+    colours = viridis(given / given.max())[1:].repeat_interleave(SIDE // GRID, -2).repeat_interleave(SIDE // GRID, -1)
+    on_edge = (heat - colours).abs().amax(1) > 0.005
+    assert on_edge[:, :, 9:11].all() and on_edge.any(0).any(0).nonzero().flatten().tolist() == [9, 10]
+    assert (heat - ((1 - PALE) * colours + PALE))[..., 9:11].abs().max() < 0.005
+    assert "pale lines are edges of the picture" in (drawn[0].note or "")
+
+
+def test_the_steepest_edges_are_a_share_of_the_pixels(noise: Callable[..., Tensor]) -> None:
+    found = steepest(noise(2, 3, 40, 50))
+    assert found.shape == (2, 40, 50) and found.double().mean((1, 2)).tolist() == pytest.approx([EDGES] * 2, abs=3e-3)
+    assert not steepest(torch.full((1, 3, 8, 8), 77, dtype=torch.uint8)).any()
+    y, x = torch.meshgrid(torch.arange(40.0), torch.arange(50.0), indexing="ij")
+    inside = (x - 25) ** 2 + (y - 20) ** 2 < 100
+    ring = steepest((200 * inside).byte().expand(1, 3, -1, -1), 0.05)[0]
+    radius = ((x - 25) ** 2 + (y - 20) ** 2).sqrt()[ring]
+    assert len(radius) > 50 and radius.min() > 8 and radius.max() < 12, "around a disc of radius 10"
 
 
 def test_the_query_is_outlined_in_view_0_alone(drawn: list[Page], noise: Callable[..., Tensor]) -> None:

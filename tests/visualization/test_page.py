@@ -65,6 +65,20 @@ def test_pictures_are_whole_and_apart_and_nothing_is_cut_off(labels: Sequence[st
     assert not edge.any(), "a margin all around"
 
 
+@pytest.mark.parametrize(("count", "size"), [(24, (128, 128)), (12, (128, 128)), (8, (192, 192)), (4, (224, 224))])
+def test_headings_take_two_lines_at_most(count: int, size: tuple[int, int]) -> None:
+    """Of wide pages too, whose letters are large."""
+    headings = [f"view {n}, hidden .90\nsample 12" for n in range(count)]
+    captions = [f"median error {n}.5 px\n{n} of 100 visible" for n in range(count)]
+    whole = Page(colours(1, count, size), ["original"], headings, captions=[captions])
+    assert max(len(lines) for lines in [*whole._texts.columns, *whole._texts.captions[0]]) <= 3, (
+        "their own two, and one more"
+    )
+    assert 14 <= whole.letter <= max(14, count * size[1] / 80 + 1)
+    bare = Page(colours(1, count, size), ["original"], ["a"] * count)
+    assert bare.letter == max(14, round(count * size[1] / 80)), "as large as the page lets it"
+
+
 def test_every_text_is_written_in_its_place() -> None:
     rows, labels = colours(2, 2), ["first", "second\nmore"]
     bar = ColourBar(0, 1)

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from muskie.visualization.page import Page
-from muskie.visualization.tracks import median_errors, spread, track_page
+from muskie.visualization.page import PAPER, Page
+from muskie.visualization.tracks import median_errors, per_row, spread, track_page
 
 HIGH, WIDE = 40, 60
 
@@ -130,6 +130,49 @@ def test_spread_takes_all_if_there_are_few() -> None:
     assert spread(points, torch.ones(4, dtype=torch.bool), 0).tolist() == []
     twice = positions((1, 1), (1, 1), (1, 1))
     assert spread(twice, torch.ones(3, dtype=torch.bool), 2).tolist() == [0], "one of those that lie on each other"
+
+
+@pytest.mark.parametrize(
+    ("size", "views", "across"),
+    [
+        ((64, 64), 4, 4),
+        ((64, 64), 8, 4),
+        ((64, 64), 24, 6),
+        ((512, 512), 8, 4),
+        ((480, 640), 6, 3),
+        ((40, 60), 5, 3),
+        ((9, 900), 3, 1),
+    ],
+)
+def test_how_many_views_stand_side_by_side(size: tuple[int, int], views: int, across: int) -> None:
+    """At 256 pixels of the shorter side a page of 1792 holds 7 squares; rows are about equally long."""
+    assert per_row(*size, views) == across
+
+
+def test_many_views_stand_in_rows(drawn: list[Page]) -> None:
+    rng = np.random.default_rng(0)
+    true = torch.from_numpy(rng.uniform(4, 36, (1, 30, 2))).expand(24, -1, -1)
+    visible = torch.ones(24, 30, dtype=torch.bool)
+    images = torch.zeros(23, 3, 40, 40, dtype=torch.uint8)
+    images[:, 2] = 7 * torch.arange(23, dtype=torch.uint8)[:, None, None]
+    page = track_page(images, true[:23] + 1, true[:23], visible[:23], title="title")
+    whole = drawn[0]
+    assert [len(row) for row in whole.rows] == [6] * 4 and whole.columns is None
+    assert {tuple(row.shape[-2:]) for row in whole.rows} == {(280, 280)}, "seven times as large"
+    pictures = torch.cat(list(whole.rows))
+    assert [int(picture[2].flatten().mode().values) for picture in pictures] == [*range(0, 161, 7), PAPER[2]]
+    captions = [text for row in whole.captions or [] for text in row or []]
+    assert captions[0] == "view 0: 30 queries\n6 drawn" and captions[-1] == ""
+    assert captions[22] == "view 22: median error 1.4 px\n30 of 30 visible"
+    assert page.shape[-1] < 1800, "no wider than a page"
+    track_page(images[:8], true[:8], true[:8], visible[:8])
+    assert [len(row) for row in drawn[1].rows] == [4, 4] and (drawn[1].captions or [[]])[0][0].endswith("12 drawn")  # type: ignore[index]
+
+
+def test_scene_and_frames_are_told(drawn: list[Page]) -> None:
+    true = positions((20, 20)).expand(2, 1, 2)
+    track_page(black(2), true, true, torch.ones(2, 1, dtype=torch.bool), source="rooms/kitchen (3, 7)")
+    assert (drawn[0].note or "").endswith("rooms/kitchen (3, 7)")
 
 
 def test_no_query_at_all_is_a_page_too(drawn: list[Page]) -> None:

@@ -96,4 +96,7 @@ class ImageFolders(SceneSource):
         return self._scenes[index]
 
     def read(self, scene: Scene, frame: str, *, at_least: int | None = None, geometry: bool = False) -> Frame:
-        return Frame(open_image(self.root / scene.name / frame, None if geometry else at_least))
+        return Frame(open_image(self.file(scene, frame), None if geometry else at_least))
+
+    def file(self, scene: Scene, frame: str) -> Path:
+        return self.root / scene.name / frame

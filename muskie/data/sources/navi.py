@@ -87,14 +87,17 @@ class Navi(SceneSource):
         return self._scenes[index]
 
     def read(self, scene: Scene, frame: str, *, at_least: int | None = None, geometry: bool = False) -> Frame:
-        path = self.root / scene.name / "images" / frame
+        path = self.file(scene, frame)
         if not geometry:
             return Frame(open_image(path, at_least))
         image = open_image(path)
         return Frame(image, self._depth(scene, frame, image.size), self._camera(scene, frame, image.size))
 
+    def file(self, scene: Scene, frame: str) -> Path:
+        return self.root / scene.name / "images" / frame
+
     def camera(self, scene: Scene, frame: str) -> Camera | None:
-        return self._camera(scene, frame, image_size(self.root / scene.name / "images" / frame))
+        return self._camera(scene, frame, image_size(self.file(scene, frame)))
 
     def _camera(self, scene: Scene, frame: str, size: tuple[int, int]) -> Camera | None:
         shot = self._shots[scene.name].get(_id(frame))

@@ -100,6 +100,9 @@ class PairList(SceneSource):
             return Frame(image)
         return Frame(image, np.zeros(image.size[::-1], dtype=np.float32), self._camera(picture, size))
 
+    def file(self, scene: Scene, frame: str) -> Path:
+        return self._file(self._picture(scene, frame))
+
     def camera(self, scene: Scene, frame: str) -> Camera | None:
         picture = self._picture(scene, frame)
         try:

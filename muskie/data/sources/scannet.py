@@ -81,8 +81,11 @@ class ScanNet(SceneSource):
         depth = read_grey(file, image.size) / 1000 if file.is_file() else None
         return Frame(image, depth, self._camera(scene, frame, image.size))
 
+    def file(self, scene: Scene, frame: str) -> Path:
+        return self.root / scene.name / "color" / frame
+
     def camera(self, scene: Scene, frame: str) -> Camera | None:
-        return self._camera(scene, frame, image_size(self.root / scene.name / "color" / frame))
+        return self._camera(scene, frame, image_size(self.file(scene, frame)))
 
     def _camera(self, scene: Scene, frame: str, size: tuple[int, int]) -> Camera | None:
         """The camera of a frame whose image has `size` = (width, height)."""

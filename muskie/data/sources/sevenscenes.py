@@ -95,8 +95,11 @@ class SevenScenes(SceneSource):
         stem = frame.split(".")[0]
         return Frame(image, self._read_depth(scene, stem, image.size), self._camera(scene, stem, image.size))
 
+    def file(self, scene: Scene, frame: str) -> Path:
+        return self._base / scene.name / frame
+
     def camera(self, scene: Scene, frame: str) -> Camera | None:
-        return self._camera(scene, frame.split(".")[0], image_size(self._base / scene.name / frame))
+        return self._camera(scene, frame.split(".")[0], image_size(self.file(scene, frame)))
 
     def _camera(self, scene: Scene, stem: str, size: tuple[int, int]) -> Camera | None:
         """The camera of a frame whose image has `size` = (width, height)."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -86,6 +87,18 @@ class SyntheticRooms(SceneSource):
         world = _world(self.seed, index, self.frames)
         size = self.image_size or _size(DEFAULT_SIZE)
         return Camera(_intrinsics(world, size, size), world.path[number].copy())
+
+    def identity(self, scene: Scene, frame: str) -> str:
+        return f"rendered room {self.seed}/{scene.name}/{frame}"
+
+    def find(self, wanted: Collection[str]) -> Iterator[tuple[int, str, str]]:
+        """As of every source; but there may be no end of these rooms, so what is wanted is looked up."""
+        for identity in wanted:
+            kind, _, rest = identity.partition("/")
+            if kind == f"rendered room {self.seed}":
+                with suppress(DataError):
+                    name, _, frame = rest.partition("/")
+                    yield self._address(Scene(name, self._names), frame)[0], frame, identity
 
     def _address(self, scene: Scene, frame: str) -> tuple[int, int]:
         """The numbers of a scene and of a frame of it."""

@@ -1,15 +1,17 @@
 """Correspondence without training by the protocol of Probe3D (El Banani et al., CVPR 2024).
 
 Every location of view 0 whose depth is known is matched to the nearest feature of view 1 by cosine. A match weighs
-1 - d1/d2, d1 and d2 the distances (1 - cosine) of the nearest and the second nearest; the 1000 heaviest of a pair are kept,
-in one direction alone. Recall is the share of kept matches whose error is below a threshold, over all pairs of a bin of
-viewpoint angle.
+1 - d1/d2, d1 and d2 the distances (1 - cosine) of the nearest and the second nearest; the 1000 heaviest of a pair are kept
+(all, where fewer locations are known), in one direction alone. Recall is the share of kept matches whose error is below a
+threshold, over all pairs of a bin of viewpoint angle.
 
 What counts, for the protocol has no test of visibility: *every* kept match. A location that view 1 does not see has no
 right answer, and its match is a miss unless it happens to lie near the projection; to drop such matches is what the
 weights are for. A point behind the camera has no projection: a miss. In space, a match on a surface of unknown depth is a
-miss. The column "seen" says for how many of the kept matches there was a right answer, that is, what recall a matcher
-could have had on the same locations.
+miss. The column "seen" says for how many of the kept matches view 1 sees the point: those that have a right answer.
+
+The ceiling is a *perfect matcher*: as many matches as any model keeps, of which, by each threshold, as many are hits as the
+locations allow. It is below 100 % where views share less than is kept, or a grid is coarse.
 """
 
 from __future__ import annotations
@@ -25,26 +27,29 @@ from torch import Tensor
 from muskie.backbones.floors import RandomFeatures
 from muskie.backbones.frozen import FrozenBackbone
 from muskie.errors import ConfigError
-from muskie.evaluation.readout import patch_centres
+from muskie.evaluation.readout import nearest_centres, patch_centres
 from muskie.evaluation.tally import Line, Tally
 from muskie.evaluation.two_view.dense_matching import ALL
-from muskie.evaluation.two_view.dense_truth import Warp, centre_depth, reproject_grid, target_patches, viewpoint_angles
+from muskie.evaluation.two_view.dense_truth import centre_depth, reproject_grid, viewpoint_angles
 from muskie.evaluation.two_view.ratio_matches import Matches, ratio_matches
-from muskie.evaluation.views.angle_pairs import NAVI_BINS, SCANNET_BINS, bin_members, edge_problems
+from muskie.evaluation.views.angle_pairs import SCANNET_BINS, bin_members, edge_problems
 from muskie.evaluation.views.posed_views import PosedViews
 from muskie.geometry import transform_points, unproject_points
+
+EXACT = "donot_use_mm_for_euclid_dist"  # the other way round squares, and loses millimetres
 
 
 @dataclass(frozen=True)
 class Probe3DConfig:
-    """What is asked and how answers are counted. The defaults are those on ScanNet but for the grid.
+    """What is asked and how answers are counted. The defaults are those on ScanNet but for the grid; as published it is in
+    `configs/protocol/probe3d_scannet.yaml`, and on NAVI in `probe3d_navi.yaml`.
 
     Attributes:
         layers: whose features are read; negative ones count from the end; None: the last of each quarter.
         norm: apply the model's final norm to features.
         grid: (h, w) that features are upsampled to, bicubic; None: that of the patches.
         known_targets: only locations of known depth can be matched to (on NAVI: those on the object).
-        keep: matches of a pair.
+        keep: matches of a pair, at most.
         pixels: thresholds of the distance in view 1, in pixels.
         scale: pixels are those of a picture whose shorter side has so many; None: those of the picture as it is.
         centimetres: thresholds of the distance in space.
@@ -76,13 +81,6 @@ class Probe3DConfig:
             raise ConfigError("\n".join(problems))
 
 
-SCANNET = Probe3DConfig(grid=(120, 160))
-"""As published, for pictures of 480 x 640: errors are counted in pixels of 120 x 160."""
-
-NAVI = Probe3DConfig(grid=(128, 128), known_targets=True, pixels=(5, 25, 50), scale=512, bins=NAVI_BINS)
-"""As published, for crops of 512 x 512 around the object."""
-
-
 def evaluate_probe3d(
     backbones: Sequence[FrozenBackbone],
     batches: Iterable[PosedViews],
@@ -98,7 +96,7 @@ def evaluate_probe3d(
         groups: the room of each pair, by its number.
         config: see `Probe3DConfig`.
         floors: also count what no model is needed for: the same location, for all of known depth; random features; and, as a
-            ceiling, the location of view 1 that truly holds the point, for all that view 1 sees.
+            ceiling, a perfect matcher, see `Locations.best`.
 
     Raises:
         ConfigError: samples do not have two views.
@@ -112,10 +110,9 @@ def evaluate_probe3d(
         inside |= {name: torch.from_numpy(chosen) for name, chosen in members.items()}
         views = views.to(device)
         matched = _matched(backbones, views, config)
-        for line, matches, locations in chain(_floors(backbones, views, config), matched) if floors else matched:
-            values = locations.values(matches, config)
+        for line, values, counted in chain(_floors(backbones, views, config), matched) if floors else matched:
             for name, chosen in inside.items():
-                tally.add(line._replace(pooling=name), values, matches.counted & chosen.to(device)[:, None])
+                tally.add(line._replace(pooling=name), values, counted & chosen.to(device)[:, None])
     return tally
 
 
@@ -147,22 +144,44 @@ class Locations:
         """What is counted of matches: metric -> bool [B, N]."""
         sources, targets = matches.sources, matches.targets
         pixels = (self.centres[targets] - _pick(self.positions, sources)).norm(dim=-1)
-        pixels = pixels * ((config.scale or min(self.size)) / min(self.size))
         metres = (_pick(self.points[:, 1], targets) - _pick(self.points[:, 0], sources)).norm(dim=-1)
-        measured = self.known[:, 1].gather(1, targets)
+        metres = torch.where(self.known[:, 1].gather(1, targets), metres, torch.inf)
+        return self._hits(pixels, metres, config) | {"seen": self.seen.gather(1, sources)}
+
+    def _hits(self, pixels: Tensor, metres: Tensor, config: Probe3DConfig) -> dict[str, Tensor]:
+        pixels = pixels * ((config.scale or min(self.size)) / min(self.size))
         found = {f"recall@{t:g}px": pixels < t for t in config.pixels}
-        found |= {f"recall@{t:g}cm": (metres < t / 100) & measured for t in config.centimetres}
-        return found | {"seen": self.seen.gather(1, sources)}
+        return found | {f"recall@{t:g}cm": metres < t / 100 for t in config.centimetres}
+
+    def best(self, config: Probe3DConfig) -> tuple[dict[str, Tensor], Tensor]:
+        """What no matcher can surpass: metric -> bool [B, N], and which of these count, as many as any matcher keeps.
+
+        A location can be a hit in pixels if its projection is near enough to some centre of the grid, and in space if its
+        point is to some point of view 1. Those that can be are kept first, whatever else they are by another threshold.
+        """
+        nearest = nearest_centres(self.positions, self.grid, self.size)
+        pixels = (nearest - self.positions).norm(dim=-1).nan_to_num(torch.inf)
+        able = self._hits(pixels, self._nearest_points(), config) | {"seen": self.seen}
+        known = self.known[:, 0] & (not config.known_targets or self.known[:, 1].sum(1, keepdim=True) > 1)
+        keep = min(config.keep, known.shape[1])
+        counted = torch.arange(keep, device=known.device) < known.sum(1, keepdim=True)
+        return {name: (hit & known).sort(dim=1, descending=True).values[:, :keep] for name, hit in able.items()}, counted
+
+    def _nearest_points(self, memory: float = 0.5) -> Tensor:
+        """Metres from each location of view 0 to the nearest point that view 1 measured, [B, S]; at most `memory` GiB."""
+        together = max(int(memory * 2**30 / (4 * len(self.centres))), 1)
+        found = []
+        for points, known in zip(self.points, self.known[:, 1], strict=True):
+            middle = points[1].mean(0)
+            one, other = (points - middle).float()  # differences of such numbers are exact to micrometres
+            near = [torch.cdist(part, other[known], compute_mode=EXACT) for part in one.split(together)]
+            found.append(torch.cat([d.amin(1) if d.shape[1] else d.new_full((len(d),), torch.inf) for d in near]))
+        return torch.stack(found)
 
     def same(self) -> Matches:
         """Every location of known depth, matched to itself."""
         numbers = torch.arange(len(self.centres), device=self.centres.device).expand_as(self.seen)
         return Matches(numbers, numbers, self.known[:, 0])
-
-    def true(self) -> Matches:
-        """Every location that view 1 sees, matched to the one that holds it there."""
-        targets = target_patches(Warp(self.positions, self.seen), self.grid, self.size)
-        return Matches(self.same().sources, targets.clamp(min=0), self.seen)
 
 
 def _pick(values: Tensor, numbers: Tensor) -> Tensor:
@@ -170,13 +189,16 @@ def _pick(values: Tensor, numbers: Tensor) -> Tensor:
     return values.gather(1, numbers[..., None].expand(-1, -1, values.shape[-1]))
 
 
-def _matched(
-    backbones: Sequence[FrozenBackbone], views: PosedViews, config: Probe3DConfig
-) -> Iterator[tuple[Line, Matches, Locations]]:
+Counted = tuple[Line, dict[str, Tensor], Tensor]
+"""A line, what is counted for it, metric -> bool [B, N], and which of these count."""
+
+
+def _matched(backbones: Sequence[FrozenBackbone], views: PosedViews, config: Probe3DConfig) -> Iterator[Counted]:
     for backbone in backbones:
         layers = backbone.quarters() if config.layers is None else backbone.layers(config.layers)
         for layer, features in zip(layers, backbone.features(views.images, layers, config.norm), strict=True):
-            yield Line(backbone.name, "ratio test", layer), *_match(features, views, config)
+            matches, locations = _match(features, views, config)
+            yield Line(backbone.name, "ratio test", layer), locations.values(matches, config), matches.counted
 
 
 def _match(features: Tensor, views: PosedViews, config: Probe3DConfig) -> tuple[Matches, Locations]:
@@ -191,16 +213,15 @@ def _match(features: Tensor, views: PosedViews, config: Probe3DConfig) -> tuple[
     return ratio_matches(source, target, known, allowed, config.keep), locations
 
 
-def _floors(
-    backbones: Sequence[FrozenBackbone], views: PosedViews, config: Probe3DConfig
-) -> Iterator[tuple[Line, Matches, Locations]]:
+def _floors(backbones: Sequence[FrozenBackbone], views: PosedViews, config: Probe3DConfig) -> Iterator[Counted]:
     for number, p in enumerate(sorted({backbone.patch_size for backbone in backbones})):
         matches, locations = _match(RandomFeatures(p).features(views.images), views, config)
         name = f"patch {p}" if config.grid is None else f"grid {config.grid[0]} x {config.grid[1]}"
         if not number or config.grid is None:
-            yield Line(f"same location, {name}"), locations.same(), locations
-            yield Line(f"perfect matcher, {name}"), locations.true(), locations
-        yield Line(f"random features, patch {p}"), matches, locations
+            same = locations.same()
+            yield Line(f"same location, {name}"), locations.values(same, config), same.counted
+            yield Line(f"perfect matcher, {name}"), *locations.best(config)
+        yield Line(f"random features, patch {p}"), locations.values(matches, config), matches.counted
 
 
 def columns(config: Probe3DConfig) -> list[str]:

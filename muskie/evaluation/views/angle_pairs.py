@@ -7,7 +7,7 @@ pairs, they are drawn here, as many in every bin.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -20,11 +20,10 @@ from muskie.evaluation.views.view_sets import ViewSet, _spread, rotation_angles
 from muskie.streams import stream
 
 SCANNET_BINS: tuple[float, ...] = (0, 15, 30, 60, 180)
-NAVI_BINS: tuple[float, ...] = (0, 30, 60, 90, 120)
-"""Edges of Probe3D's bins, degrees."""
+"""Edges of Probe3D's bins on ScanNet, degrees."""
 
 FRAMES = 300  # of a scene at most, evenly chosen: pairs grow with their square
-TRIES = 10  # candidates that are read for every pair that is wanted
+TRIES, LEAST_TRIES = 10, 500  # candidates that are read for every pair that is wanted, and in any case
 LOOK = (64, 64)  # H and W at which overlap is measured
 
 
@@ -75,8 +74,8 @@ def pairs_by_angle(
         seed: of the draws; it also decides which frame of a pair comes first.
         scenes: places that are looked at, spread evenly over each source. Of a place, up to 300 frames are.
         overlap: the share of the first view's pixels of known depth that the second must see, in [0, 1]: cameras that are
-            turned alike, or apart, may look at different things. Candidates are read for it, ten a wanted pair at most. 0:
-            whatever overlaps, nothing is read but cameras.
+            turned alike, or apart, may look at different things. Candidates are read for it, ten a wanted pair at most, or
+            500 of a bin where that is more. 0: whatever overlaps, nothing is read but cameras.
 
     Raises:
         ConfigError: an argument out of range.
@@ -94,11 +93,12 @@ def pairs_by_angle(
     sets, notes = [], []
     for name in bin_members(np.zeros(0), bins):
         candidates = sum(len(pairs.inside[name]) for pairs in choices)
-        found = _take(_in_turn(choices, name), per_bin, overlap)
+        found, looked = _take(_in_turn(choices, name), per_bin, overlap)
         sets += found
         if len(found) < per_bin:
-            which = f" that overlap by {overlap:g}" if overlap and candidates else ""
-            notes.append(f"{name} degrees: {len(found) or 'no'} pairs{which} of {per_bin} wanted, among {candidates}")
+            which = f" that overlap by {overlap:g}" if looked else ""
+            among = f"{candidates}, of which {looked} were looked at" if looked < candidates and overlap else str(candidates)
+            notes.append(f"{name} degrees: {len(found) or 'no'} pairs{which} of {per_bin} wanted, among {among}")
     if not sets:
         raise DataError(
             f"no pair of frames for any bin of viewpoint angle ({'; '.join(notes)}); take other edges of bins"
@@ -145,18 +145,27 @@ def _in_turn(choices: Sequence[_Pairs], name: str) -> Iterator[ViewSet]:
                 yield pairs.view_set(pairs.inside[name][turn])
 
 
-def _take(candidates: Iterator[ViewSet], count: int, overlap: float) -> list[ViewSet]:
+def _take(candidates: Iterator[ViewSet], count: int, overlap: float) -> tuple[list[ViewSet], int]:
+    """Up to `count` that overlap, and how many were looked at for it."""
+    if not overlap:
+        return list(islice(candidates, count)), 0
     found: list[ViewSet] = []
-    for number, views in enumerate(candidates):
-        if len(found) == count or (overlap and number == TRIES * count):
-            break
-        if not overlap or _overlap(views) >= overlap:
+    looked = 0
+    for views in islice(candidates, max(TRIES * count, LEAST_TRIES)):
+        looked += 1
+        if _overlap(views) >= overlap:
             found.append(views)
-    return found
+            if len(found) == count:
+                break
+    return found, looked
 
 
 def _overlap(views: ViewSet) -> float:
-    """The share of view 0's known pixels that view 1 sees; 0 where a frame cannot be read."""
+    """The share of view 0's known pixels that view 1 sees; 0 where a frame cannot be read.
+
+    It is measured in the largest centred square, whatever crop and shape the pair is then read in: near enough to leave out
+    pairs that have nothing in common.
+    """
     try:
         pair = read_posed(views, LOOK)
     except OSError:

@@ -34,8 +34,15 @@ class ViewSet:
 
     @property
     def group(self) -> str:
-        """The room that is seen: what is resampled as one when an interval is drawn."""
-        return f"{self.source.name}/{self.scene.room or self.scene.name}"
+        """The room that is seen: what is resampled as one when an interval is drawn. Sources are told apart by their keys:
+        two of one class may have one name."""
+        key = self.source.config_key
+        return f"{self.source.name if key == 'data' else key}/{self.scene.room or self.scene.name}"
+
+    @property
+    def identities(self) -> list[str]:
+        """`SceneSource.identity` of its frames."""
+        return [self.source.identity(self.scene, frame) for frame in self.frames]
 
     @property
     def name(self) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from paired import DEPTH, plane_pairs, room_pairs, turn
+from oracle import through_lenses_of_their_own, world_points
+from paired import DEPTH, FOCAL, plane_pairs, room_pairs, turn
 
 from muskie.errors import ConfigError
 from muskie.evaluation.two_view.dense_truth import (
@@ -38,6 +39,30 @@ def test_a_plane_that_is_passed_sideways_moves_by_one_shift(grid: tuple[int, int
     assert torch.equal(truth.valid, inside)
     assert torch.allclose(truth.positions, torch.where(inside[..., None], wanted, 0), atol=1e-9)
     assert inside[0].all() and not inside[2].any()
+
+
+@pytest.mark.parametrize("grid", [SIZE, (6, 8), (5, 7)])
+def test_each_view_has_a_lens_of_its_own(grid: tuple[int, int]) -> None:
+    shift, focal, centre = (3.3, -7.2), np.array([70.0, 40.0]), np.array([25.0, 31.0])
+    views = plane_pairs([shift], SIZE)
+    views.intrinsics[:, 1] = torch.tensor([[focal[0], 0, centre[0]], [0, focal[1], centre[1]], [0, 0, 1]])
+    truth = pixel_warp(views) if grid == SIZE else patch_warp(views, grid)
+    on_plane = (centres(grid).numpy() - [SIZE[1] / 2, SIZE[0] / 2] + shift) / FOCAL * DEPTH  # in camera 1
+    wanted = torch.from_numpy(on_plane / DEPTH * focal + centre)
+    inside = ((wanted >= 0) & (wanted < torch.tensor([SIZE[1], SIZE[0]]))).all(-1)
+    assert torch.equal(truth.valid[0], inside) and not inside.all() and inside.sum() > 4
+    assert torch.allclose(truth.positions[0][inside], wanted[inside], atol=1e-9)
+
+
+def test_in_rooms_both_views_show_the_same_point_through_lenses_of_their_own() -> None:
+    views = through_lenses_of_their_own((96, 120), views=2, distance=6)
+    truth, points = pixel_warp(views), world_points(views)
+    assert 0.2 < truth.valid.double().mean() < 0.9
+    away = []
+    for pair in range(len(truth.valid)):
+        column, row = truth.positions[pair][truth.valid[pair]].long().T
+        away.append((points[pair, 1][:, row, column] - points[pair, 0][:, truth.valid[pair]]).norm(dim=0))
+    assert torch.cat(away).median() < 0.02, "half a pixel in metres"
 
 
 def slanted(grid: tuple[int, int], picture: tuple[int, int] = SIZE) -> torch.Tensor:

@@ -127,6 +127,25 @@ def test_true_matches_of_a_wall(shift: float, columns: int) -> None:
     assert pairs_of(true_matches(wall(shift), (8, 8))) == [on_the_wall(columns)]
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_true_matches_through_lenses_of_their_own(swapped: bool) -> None:
+    """View 1 has one and a half times the focal length, and a centre 4 pixels further left and 8 further down."""
+    views, order = wall(0), [1, 0] if swapped else [0, 1]
+    views.intrinsics[:, 1] = torch.tensor([[30.0, 0, 12], [0, 30, 24], [0, 0, 1]])
+    views.intrinsics = views.intrinsics[:, order]
+    centre = np.arange(8) * 4 + 2.0
+
+    def across(shift: float) -> set[tuple[int, int]]:
+        """Patches along one side, in view 0 and view 1, whose centres lie in each other."""
+        forth, back = 1.5 * (centre - 16) + 16 + shift, (centre - 16 - shift) / 1.5 + 16
+        there, here = np.floor(forth / 4).astype(int), np.floor(back / 4).astype(int)
+        return {(i, j) for i, j in enumerate(there.tolist()) if 0 <= j < 8 and here[j] == i}
+
+    expected = {(y * 8 + x, v * 8 + u) for (x, u), (y, v) in product(across(-4), across(8))}
+    (found,) = pairs_of(true_matches(views, (8, 8)))
+    assert found == ({(j, i) for i, j in expected} if swapped else expected) and len(expected) > 10
+
+
 def test_true_matches_need_depth_and_sight() -> None:
     unknown = wall(4)
     unknown.depth[:, 0, :4] = 0  # of the first row of patches, in view 0

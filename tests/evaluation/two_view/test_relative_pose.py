@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from oracle import Oracle, rooms, world_points
+from oracle import Oracle, rooms, through_lenses_of_their_own, world_points
 from torch import Tensor
 
 from muskie.errors import ConfigError
@@ -88,6 +88,13 @@ def test_the_scale_from_luck_to_the_ceiling(rows: Rows) -> None:
         assert {rows[name, metric].count for metric in columns(CONFIG)} == {PAIRS}
     assert [metric for metric, _, _ in summary(CONFIG)] == columns(CONFIG)
     assert {metric for _, metric in rows} == set(columns(CONFIG)) and shares(CONFIG) < set(columns(CONFIG))
+
+
+def test_each_view_has_a_lens_of_its_own() -> None:
+    rows = measured(through_lenses_of_their_own(SIZE, views=2, distance=12, count=PAIRS))
+    for name in (PERFECT, "oracle"):
+        assert rows[name, ROTATION].value < 1.5 and rows[name, TRANSLATION].value < 10
+        assert rows[name, "AUC@20"].value > 0.6 and rows[name, INLIERS].value > 0.97
 
 
 def test_random_features_match_every_other_patch(rows: Rows) -> None:
@@ -208,6 +215,20 @@ def test_the_threshold_goes_with_the_patch(views: PosedViews) -> None:
         for threshold in (0.1, 0.25, 0.5)
     ]
     assert shares[0] < shares[1] < 0.9 < 0.97 < shares[2]
+
+
+def test_the_side_of_a_patch_that_is_not_square_is_the_mean_of_both(
+    views: PosedViews, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """8 pixels high and 4 wide: the geometric mean, 5.7."""
+    asked: list[float] = []
+    monkeypatch.setattr(
+        "muskie.evaluation.two_view.relative_pose.estimate_pose", lambda *given: asked.append(given[4]) and None
+    )
+    pair = part(views, [0])
+    oblong = Oracle(world_points(pair)[..., 4::8, 2::4], SIZE)
+    measured(pair, oblong, replace(CONFIG, threshold=0.7), floors=False)
+    assert asked == [pytest.approx(0.7 * 32**0.5)]
 
 
 def test_only_two_views_have_a_relative_pose() -> None:

@@ -129,6 +129,31 @@ def test_pairs_overlap() -> None:
         pairs_by_angle(everything(rooms), (20, 180), per_bin=1, overlap=1.0)
 
 
+@pytest.mark.parametrize(
+    ("per_bin", "looked", "note"),
+    [
+        (4, 360, ""),
+        (20, 500, "5 pairs that overlap by 0.1 of 20 wanted, among 780, of which 500 were looked at"),
+        (60, 600, "6 pairs that overlap by 0.1 of 60 wanted, among 780, of which 600 were looked at"),
+        (90, 780, "8 pairs that overlap by 0.1 of 90 wanted, among 780"),
+    ],
+)
+def test_the_note_tells_how_many_were_looked_at(
+    monkeypatch: pytest.MonkeyPatch, per_bin: int, looked: int, note: str
+) -> None:
+    """40 frames have 780 pairs, of which one in 90 overlaps."""
+    asked: list[ViewSet] = []
+
+    def overlap(views: ViewSet) -> float:
+        asked.append(views)
+        return float(len(asked) % 90 == 0)
+
+    monkeypatch.setattr("muskie.evaluation.views.angle_pairs._overlap", overlap)
+    found = pairs_by_angle(everything(Turning([1.0], frames=40)), (0, 180), per_bin)
+    assert found.notes == ([f"viewpoint [0, 180] degrees: {note}"] if note else [])
+    assert len(asked) == len({views.frames for views in asked}) == looked
+
+
 def test_edges_belong_to_the_upper_bin_but_the_last() -> None:
     members = bin_members(np.array([0.0, 15.0, 29.9, 30.0, 180.0]), (0, 15, 30, 180))
     assert list(members) == ["viewpoint [0, 15)", "viewpoint [15, 30)", "viewpoint [30, 180]"]

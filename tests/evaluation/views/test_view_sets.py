@@ -261,6 +261,10 @@ def test_a_group_is_a_room() -> None:
     sets = spaced(everything(source, numbered(2, name="other")), 2, 1, count=10)
     assert sorted(one.group for one in sets) == ["listed/hall", "listed/kitchen", "listed/kitchen", "other/scene0"]
     assert sets[0].name == "listed/scene0 (0, 1)"
+    alike = [numbered(2), numbered(2)]
+    for source, key in zip(alike, ("data.sources.one", "data.sources.other"), strict=True):
+        source.config_key = key
+    assert len({one.group for one in spaced(everything(*alike), 2, 1, count=10)}) == 2, "of one name, and yet two data sets"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,90 @@
+"""What was trained on stays with the weights: through resuming, taking weights, copying, and runs of before the file."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from muskie.data.sources.folder import ImageFolders
+from muskie.errors import CheckpointError
+from muskie.history import FILE, extended, history, of_weights
+from muskie.overrides import compose_config, read_overrides
+from muskie.training.distributed import Ranks
+from muskie.training.pretrain import Pretraining
+from muskie.training.report import introduction
+from muskie.training.settings import SECTIONS
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def make(words: list[str]) -> Pretraining:
+    config = compose_config(CONFIGS, "pretrain", read_overrides(words, CONFIGS, "pretrain", SECTIONS.names()))
+    return Pretraining(config, Ranks(0, 1, torch.device("cpu")))
+
+
+def shares(path: Path) -> list[float]:
+    return [entry["holdout"]["share"] for entry in history(path) or []]
+
+
+def test_all_trainings_are_kept(tiny: list[str], tmp_path: Path) -> None:
+    run, other, third = (tmp_path / name for name in ("run", "other", "third"))
+    short = [*tiny, "trainer.steps=1", "trainer.save_every=1", "evaluation.samples=2"]
+    assert make([*short, f"output_dir={run}"]).run()
+    assert make([*short, f"output_dir={run}", "trainer.steps=2"]).run(), "the same data once more is no new entry"
+    assert shares(run) == shares(run / "model") == [0]
+    checkpoint = next((run / "checkpoints").glob("*.pt"))
+    resumed = make([*short, f"output_dir={other}", f"resume={checkpoint}", "trainer.steps=3", "holdout.share=0.5"])
+    (line,) = (line for line in introduction(resumed) if "which it calls held out" in line)
+    measured = resumed.heldout.index
+    assert measured is not None
+    total = sum(measured.images(source) for source in measured.sources)
+    assert f"were trained on {total} of {total} frames" in line
+    assert resumed.run()
+    assert shares(other) == shares(other / "model") == [*shares(checkpoint.parents[1]), 0.5] == [0, 0.5]
+    assert make([*short, f"output_dir={third}", f"init_from={other / 'model'}", "holdout.share=0.25"]).run()
+    assert shares(third) == [0, 0.5, 0.25]
+    shutil.copytree(third / "model", tmp_path / "copied")
+    assert shares(tmp_path / "copied") == [0, 0.5, 0.25]
+    assert of_weights(str(tmp_path / "copied"), "backbone") == history(third)
+
+
+def test_nothing_is_told_of_a_run_that_held_out_what_it_measures(tiny: list[str], tmp_path: Path) -> None:
+    words = [*tiny, "trainer.steps=1", "holdout.share=0.5", "evaluation.samples=2", f"output_dir={tmp_path / 'run'}"]
+    assert make([*words, "trainer.save_every=1"]).run()
+    again = make([*words, "trainer.steps=2"])
+    assert not [line for line in introduction(again) if "which it calls held out" in line]
+
+
+def test_runs_of_before_the_file(tiny: list[str], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert make([*tiny, "trainer.steps=1", f"output_dir={run}"]).run()
+    known = history(run)
+    (run / FILE).unlink()
+    (run / "model" / FILE).unlink()
+    for path in (run, run / "model", next((run / "checkpoints").glob("*.pt"))):
+        assert history(path) == known
+
+
+def test_what_nothing_is_known_of(tmp_path: Path) -> None:
+    assert history(tmp_path) is None
+    assert of_weights("someone/model", "backbone") == [{"unknown": "someone/model"}]
+    assert of_weights(str(tmp_path), "backbone") == [{"unknown": str(tmp_path)}]
+    (tmp_path / "config.yaml").write_text("of: another program")
+    assert history(tmp_path) is None
+
+
+@pytest.mark.parametrize("text", ["data: {}", "[1, 2]", "- {data: {}}", "{", "\x00"])
+def test_a_broken_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / FILE).write_text(text)
+    with pytest.raises(CheckpointError, match=r"trained_on\.yaml: "):
+        history(tmp_path)
+
+
+def test_an_entry_is_added_once(image_root: Path) -> None:
+    settings = f"data: {{_target_: {ImageFolders.__module__}.ImageFolders, root: {image_root}}}\nholdout: {{share: 0.5}}"
+    once = extended([], settings)
+    assert extended(once, settings) == once and len(once) == 1
+    assert len(extended(once, settings.replace("0.5", "0.4"))) == 2
