@@ -138,7 +138,7 @@ def test_a_finished_run_says_so(
 ) -> None:
     command(*tiny, "output_dir=out")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1:3] == ["  no held-out data, so no cross-view gain", "  run folder   out"]
+    assert lines[1:3] == ["  no held-out data, so nothing was measured", "  run folder   out"]
     command(*tiny, "output_dir=out")
     out, err = capsys.readouterr()
     assert out.startswith(

@@ -124,7 +124,7 @@ class _Careful(Dataset[Views | MuskieError]):
 def _collate(scenes: list[Views | MuskieError]) -> Views | MuskieError:
     read = [scene for scene in scenes if isinstance(scene, Views)]
     failed = [scene for scene in scenes if isinstance(scene, MuskieError)]
-    return failed[0] if failed else Views.collate(read)
+    return failed[0] if failed else read[0].collate(read)
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:

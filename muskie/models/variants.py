@@ -15,6 +15,7 @@ from muskie.errors import CheckpointError, ConfigError, nearest
 from muskie.models.decoder import DecoderConfig
 from muskie.models.encoder import EncoderConfig
 from muskie.models.masked_view import MaskedViewModel
+from muskie.models.model_kind import MASKED_VIEWS, check_kind
 from muskie.paths import typed_path
 
 _variants: dict[str, Callable[[], dict[str, Any]]] = {}
@@ -108,13 +109,15 @@ def from_pretrained(folder_or_hub_id: str | Path, **kwargs: Any) -> MaskedViewMo
         CheckpointError: an incomplete or broken folder, weights that are missing, unexpected or of another shape, or a
             name that the hub does not give.
     """
-    folder = _model_folder(folder_or_hub_id)
+    folder = model_folder(folder_or_hub_id)
     # The default of the hub's library drops what does not fit without a word.
     settings = {"strict": True, **kwargs}
     try:
         if isinstance(folder, Path):
             return _read(folder, **settings)
         return MaskedViewModel.from_pretrained(folder, **settings)
+    except CheckpointError:
+        raise
     except RuntimeError as error:  # PyTorch's, which lists the keys
         raise CheckpointError(f"{folder}: {error}") from error
     except Exception as error:
@@ -128,12 +131,14 @@ def from_pretrained(folder_or_hub_id: str | Path, **kwargs: Any) -> MaskedViewMo
 
 def _read(folder: Path, map_location: str = "cpu", strict: bool = True) -> MaskedViewModel:
     """What `save_pretrained` wrote; without the hub's library, which prints where it reads from."""
-    model = MaskedViewModel(**json.loads((folder / "config.json").read_text()))
+    config = json.loads((folder / "config.json").read_text())
+    check_kind(config, MASKED_VIEWS, folder)
+    model = MaskedViewModel(**config)
     load_model(model, folder / "model.safetensors", strict=strict, device=map_location)
     return model.eval()
 
 
-def _model_folder(given: str | Path) -> str | Path:
+def model_folder(given: str | Path) -> str | Path:
     """The folder with `config.json` and `model.safetensors` as a path, or the hub's name as text.
 
     Raises:

@@ -15,6 +15,7 @@ from torch import nn
 from muskie.errors import CheckpointError
 
 FORMAT = "muskie-checkpoint-1"
+PUBLISHED_LATEST = "checkpoint-latest.pth"
 _NAME = re.compile(r"step-(\d{8,})\.pt")
 
 
@@ -99,7 +100,8 @@ def _numbered(folder: Path) -> list[tuple[int, Path]]:
 
 
 def find(path: Path, key: str = "resume") -> Path:
-    """A checkpoint itself, or the newest one of a run's folder; `key` is what errors call it.
+    """A checkpoint itself, or the newest one of a run's folder, which `checkpoint-latest.pth` in it also stands for, as in
+    published commands; `key` is what errors call it.
 
     Raises:
         CheckpointError: there is none.
@@ -109,6 +111,8 @@ def find(path: Path, key: str = "resume") -> Path:
         if inside is None:
             raise CheckpointError(f"{key}={path}: no checkpoint (step-*.pt) in this folder or its checkpoints/")
         return inside
+    if path.name == PUBLISHED_LATEST and not path.exists() and path.parent.is_dir():
+        return find(path.parent, key)
     if not path.is_file():
         web = "; download it first" if str(path).startswith(("http:", "https:")) else ""
         raise CheckpointError(f"{key}={path}: there is no such file{web}; give a step-*.pt or the folder of a run")

@@ -17,7 +17,7 @@ class MuonAdamW(torch.optim.Optimizer):
     gradients, and `found_inf`: where it is not 0, weights and moments stay as they are. Neither makes the host wait.
 
     Args:
-        matrices: weights [out, in] for Muon.
+        matrices: parameter groups of weights [out, in] for Muon.
         groups: parameter groups for AdamW.
         lr: of both.
         weight_decay: of the matrices.
@@ -29,7 +29,7 @@ class MuonAdamW(torch.optim.Optimizer):
 
     def __init__(
         self,
-        matrices: list[nn.Parameter],
+        matrices: list[dict[str, Any]],
         groups: list[dict[str, Any]],
         lr: float,
         weight_decay: float,
@@ -38,13 +38,15 @@ class MuonAdamW(torch.optim.Optimizer):
         self.muon = torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
         self.adamw = torch.optim.AdamW(groups, lr=lr, betas=betas, fused=True)
         super().__init__(self.muon.param_groups + self.adamw.param_groups, {})
-        for matrix in matrices:
-            self.state[matrix]["momentum_buffer"] = torch.zeros_like(matrix)
+        for group in matrices:
+            for matrix in group["params"]:
+                self.state[matrix]["momentum_buffer"] = torch.zeros_like(matrix)
+        self._muons = len(matrices)
         self._share()
 
     def _share(self) -> None:
         """Both parts work on the groups and the state of the whole."""
-        self.muon.param_groups, self.adamw.param_groups = self.param_groups[:1], self.param_groups[1:]
+        self.muon.param_groups, self.adamw.param_groups = self.param_groups[: self._muons], self.param_groups[self._muons :]
         self.muon.state = self.adamw.state = self.state
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -57,7 +59,7 @@ class MuonAdamW(torch.optim.Optimizer):
         """One step; there is no closure."""
         self.adamw.grad_scale, self.adamw.found_inf = self.grad_scale, self.found_inf  # type: ignore[attr-defined]
         self.adamw.step()
-        matrices = [p for p in self.muon.param_groups[0]["params"] if p.grad is not None]
+        matrices = [p for group in self.muon.param_groups for p in group["params"] if p.grad is not None]
         if self.grad_scale is not None:
             for matrix in matrices:
                 matrix.grad.div_(self.grad_scale)

@@ -66,6 +66,10 @@ class OptimConfig:
         if problems:
             raise ConfigError("\n".join(problems))
 
+    def scales(self, model: nn.Module) -> dict[nn.Parameter, float]:
+        """What the learning rate of a parameter is multiplied with; 1 for those that are not named."""
+        return {}
+
     def peak(self, global_batch: int) -> float:
         """The peak learning rate for a number of scenes per optimiser step."""
         return self.lr if self.lr is not None else self.base_lr * global_batch / 256
@@ -77,22 +81,29 @@ class OptimConfig:
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """The optimiser over all parameters, with weight decay on the weights of linear and convolution layers alone."""
-    decayed = _weights(model, nn.Linear | _ConvNd)
+    """The optimiser over all parameters that need a gradient, with weight decay on the weights of linear and convolution layers
+    alone. Its groups hold as `scale` what the learning rate of their parameters is multiplied with."""
+    decayed, scales = _weights(model, nn.Linear | _ConvNd), config.scales(model)
     matrices = set()
     if config.name == "muon":
         matrices = {w for block in model.modules() if isinstance(block, Block) for w in _weights(block, nn.Linear)}
     parameters = [p for p in model.parameters() if p.requires_grad]
-    rest = [p for p in parameters if p not in matrices]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in rest if p in decayed], "weight_decay": config.weight_decay},
-        {"params": [p for p in rest if p not in decayed], "weight_decay": 0.0},
-    ]
+    if not parameters:
+        raise ConfigError("no parameter is left to train; freeze less")
+    by_scale: dict[float, list[nn.Parameter]] = {}
+    for parameter in parameters:
+        by_scale.setdefault(scales.get(parameter, 1.0), []).append(parameter)
+    groups: list[dict[str, Any]] = []
+    for scale, members in by_scale.items():
+        rest = [p for p in members if p not in matrices]
+        for decay, chosen in ((config.weight_decay, True), (0.0, False)):
+            groups.append({"params": [p for p in rest if (p in decayed) is chosen], "weight_decay": decay, "scale": scale})
     lr, betas = config.lr or config.base_lr, (config.beta1, config.beta2)
     if config.name == "muon":
-        if not matrices:
-            raise ConfigError("optim.name=muon: this model has no transformer blocks; use optim.name=adamw")
-        return MuonAdamW([p for p in parameters if p in matrices], groups, lr, config.weight_decay, betas)
+        if not matrices & set(parameters):
+            raise ConfigError("optim.name=muon: this model has no transformer blocks to train; use optim.name=adamw")
+        ours = [{"params": [p for p in members if p in matrices], "scale": scale} for scale, members in by_scale.items()]
+        return MuonAdamW([group for group in ours if group["params"]], groups, lr, config.weight_decay, betas)
     # Fused: one kernel for all tensors, and able to skip a step on the device without asking the host.
     return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=True)
 

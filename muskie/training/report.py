@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
+
+from torch import nn
 
 from muskie.data.index import SceneIndex
 from muskie.data.plan import StepPlan
 from muskie.data.scene import SceneSource
 from muskie.data.sources.synthetic import SyntheticRooms
-from muskie.evaluation.cross_view_gain import Gain
-from muskie.models.masked_view import MaskedViewModel
 from muskie.training.distributed import Ranks
-from muskie.training.heldout import HeldOut
 from muskie.training.run_folder import Start, changes
-from muskie.training.settings import as_if_now, without_effect
+from muskie.training.settings import Settings, as_if_now, without_effect
 from muskie.training.trainer_config import TrainerConfig
 
 
 class Run(Protocol):
     """What a run, `muskie.training.pretrain.Pretraining`, must say of itself."""
 
+    kind: Settings
     settings: dict[str, Any]
     settings_text: str
     trainer_config: TrainerConfig
     plan: StepPlan
     ranks: Ranks
-    model: MaskedViewModel
     sources: list[SceneSource]
     train_index: SceneIndex
-    heldout: HeldOut
+    heldout: Any
     start: Start
     state: dict[str, Any] | None
     steps: int
@@ -38,12 +37,27 @@ class Run(Protocol):
     folder: Path | None
 
     @property
-    def gain(self) -> Gain | None:
-        """The last cross-view gain measured."""
+    def model(self) -> nn.Module:
+        """What is trained."""
+
+    @property
+    def name(self) -> str:
+        """Of the model."""
+
+    @property
+    def measured(self) -> str | None:
+        """What was last measured on held-out data, in a line."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Lines for people, after the first."""
 
     @property
     def unreadable(self) -> list[str]:
         """Messages of held-out images that were left out."""
+
+    loader: str
+    """What loads its weights, in Python."""
 
     def warmup_steps(self) -> int:
         """Optimiser steps in which the learning rate rises."""
@@ -52,6 +66,7 @@ class Run(Protocol):
 def introduction(run: Run) -> Iterator[str]:
     """The first lines: where the run starts from, what has changed since, what it is."""
     yield f"{run.start.reason}; run folder {run.folder}"
+    yield from run.notes
     if changed := changed_settings(run):
         yield f"settings changed since the checkpoint: {', '.join(changed)}"
     anew = "choose another output_dir" if run.start.in_own_folder else "leave resume= out"
@@ -76,7 +91,7 @@ def introduction(run: Run) -> Iterator[str]:
     sources = ", ".join(_described(source, run.train_index) for source in run.sources)
     scenes = config.batch_size * config.accumulate * run.ranks.world
     yield (
-        f"{run.settings['model']['name']}: {parameters:,} parameters on {run.ranks.world} x {run.ranks.device}; "
+        f"{run.name}: {parameters:,} parameters on {run.ranks.world} x {run.ranks.device}; "
         f"data: {sources}; steps {run.done} to {run.steps} of {scenes} scenes x {run.plan.views} views at "
         f"{'+'.join(map(str, run.plan.sizes))} px"
     )
@@ -84,7 +99,7 @@ def introduction(run: Run) -> Iterator[str]:
 
 def changed_settings(run: Run) -> list[str]:
     """What differs between the settings of the checkpoint and those of now, such as `"trainer.steps 500 -> 1000"`."""
-    return changes(as_if_now(run.state["settings"]), run.settings_text) if run.state else []
+    return changes(as_if_now(run.state["settings"], run.kind), run.settings_text) if run.state else []
 
 
 def _described(source: SceneSource, index: SceneIndex) -> str:
@@ -103,9 +118,9 @@ def result(run: Run) -> str:
     Of a run that was finished before and is asked for with other settings, those are not told.
     """
     data = "" if changed_settings(run) else f" on {', '.join(source.name for source in run.sources)}"
-    gain = f" Held out: {run.gain}." if run.gain else ""
+    gain = f" Held out: {run.measured}." if run.measured else ""
     steps = max(run.steps, run.done)  # a run that was stopped later than it is asked for now
-    return f"`{run.settings['model']['name']}`, {steps} steps{data}.{gain}"
+    return f"`{run.name}`, {steps} steps{data}.{gain}"
 
 
 def already_finished(run: Run) -> str:
@@ -120,10 +135,15 @@ def already_finished(run: Run) -> str:
     changed = changed_settings(run)
     others = f"\nwarning: its settings were others, and these were not used: {', '.join(changed)}" if changed else ""
     tables = ""
-    if run.settings["evaluation"].at_end and own and run.folder and not tables_at_end(run.folder, run.done).is_dir():
+    if _has_tables(run) and own and run.folder and not tables_at_end(run.folder, run.done).is_dir():
         tables = f"\nwarning: no tables were written at its end; to make them now: python scripts/evaluate.py {run.folder}"
     train_on = "To train on, raise trainer.steps (or trainer.epochs)"
     return f"{state} ({path}{note}). {train_on}; to train anew, {anew}{tables}{others}"
+
+
+def _has_tables(run: Run) -> bool:
+    """Whether suites are run at the end."""
+    return bool(getattr(run.settings["evaluation"], "at_end", False))
 
 
 def tables_at_end(folder: Path, steps: int) -> Path:
@@ -141,16 +161,16 @@ def summary(run: Run) -> str:
     """The last lines of a run that came to its end."""
     assert run.folder is not None
     tensorboard = run.settings["log_dir"] or run.folder / "tensorboard"
-    written = run.settings["evaluation"].at_end and tables_at_end(run.folder, run.steps).is_dir()
+    written = _has_tables(run) and tables_at_end(run.folder, run.steps).is_dir()
     tables = [f"  tables       {run.folder / 'evaluation'}"] if written else []
     return "\n".join(
         [
             "",
-            f"  {run.gain or 'no held-out data, so no cross-view gain'}",
+            f"  {run.measured or 'no held-out data, so nothing was measured'}",
             f"  run folder   {run.folder}",
             f"  pictures     {run.folder / 'pictures'}",
             *tables,
-            f"  weights      muskie.from_pretrained({str(run.folder / 'model')!r})",
+            f"  weights      {run.loader}({str(run.folder / 'model')!r})",
             f"  TensorBoard  tensorboard --logdir {tensorboard}",
         ]
     )

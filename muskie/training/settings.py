@@ -1,10 +1,13 @@
-"""The settings of pre-training: the composed configuration, checked and turned into the objects that it describes."""
+"""The settings of a run: the composed configuration, checked and turned into the objects that it describes.
+
+What a configuration consists of differs from task to task; `Settings` says it, `PRETRAINING` that of pre-training.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +32,28 @@ from muskie.training.trainer_config import TrainerConfig
 ROOT = {"output_dir": str | None, "log_dir": str | None, "seed": int, "resume": str | None, "init_from": str | None}
 """Keys outside of sections. `log_dir`: where TensorBoard's files go; null: into the run's folder."""
 
-MODEL: Schema = {**schema(EncoderConfig), "name": str, "init": str, "decoder": schema(DecoderConfig)}
-
 OF_THE_RUN = ("patch_size", "steps", "seed")
 """Arguments of `StepPlan` that come from elsewhere."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a configuration consists of.
+
+    Attributes:
+        sections: all of them.
+        model_in_full: the `model` section with the defaults of the code written out.
+        problems: what is wrong with a plain configuration beyond types, in words.
+        root: keys outside of sections.
+    """
+
+    sections: Sections
+    model_in_full: Callable[[dict[str, Any]], dict[str, Any]]
+    problems: Callable[[Mapping[str, Any]], list[str]] = lambda config: []
+    root: Schema = field(default_factory=lambda: ROOT)
+
+
+MODEL: Schema = {**schema(EncoderConfig), "name": str, "init": str, "decoder": schema(DecoderConfig)}
 
 SECTIONS = Sections(
     fixed={
@@ -49,11 +70,25 @@ SECTIONS = Sections(
 )
 
 
-def read_settings(config: DictConfig) -> dict[str, Any]:
+def _model_in_full(given: dict[str, Any]) -> dict[str, Any]:
+    encoder, decoder = model_config(**{key: value for key, value in given.items() if key != "init"})
+    init = given.get("init", defaults(create_model)["init"])
+    return {"name": given["name"], "init": init, **asdict(encoder), "decoder": asdict(decoder)}
+
+
+def _without_name(config: Mapping[str, Any]) -> list[str]:
+    return [] if "name" in (config.get("model") or {}) else ["model.name must be given, e.g. model=muskie_base"]
+
+
+PRETRAINING = Settings(SECTIONS, _model_in_full, _without_name)
+
+
+def read_settings(config: DictConfig, kind: Settings = PRETRAINING) -> dict[str, Any]:
     """Root keys and sections by name: fixed sections as objects, `plan` and `model` as checked arguments, `data` as given.
 
     Args:
-        config: composed by Hydra from `configs/pretrain.yaml`.
+        config: composed by Hydra.
+        kind: what it consists of.
 
     Raises:
         ConfigError: all settings that are unknown, mistyped or missing, at once.
@@ -69,15 +104,14 @@ def read_settings(config: DictConfig) -> dict[str, Any]:
     settings = {str(key): value for key, value in plain.items()}
     problems, built = [], {}
     try:
-        built = SECTIONS.build(settings, ROOT)
+        built = kind.sections.build(settings, kind.root)
     except ConfigError as error:
         problems.append(str(error))
     try:
         read_sources(settings.get("data") or {})
     except ConfigError as error:
         problems.append(str(error))
-    if "name" not in (settings.get("model") or {}):
-        problems.append("model.name must be given, e.g. model=muskie_base")
+    problems += kind.problems(settings)
     if problems:
         raise ConfigError("\n".join(problems))
     if built["seed"] < 0:
@@ -85,30 +119,27 @@ def read_settings(config: DictConfig) -> dict[str, Any]:
     return built
 
 
-def in_full(config: DictConfig) -> str:
+def in_full(config: DictConfig, kind: Settings = PRETRAINING) -> str:
     """A configuration that `read_settings` has accepted, as YAML with the defaults of the code written out, so far as
     YAML can say them, and the roots of data sets as absolute paths: a run's folder still says what was done when a default
     has changed, and from any folder."""
     plain = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
-    for section, known in {**SECTIONS.fixed, "plan": StepPlan}.items():
+    for section, known in {**kind.sections.fixed, "plan": StepPlan}.items():
         plain[section] = _with_defaults(plain.get(section) or {}, section, known, OF_THE_RUN if section == "plan" else ())
     data = plain["data"]
     if "sources" in data:
         data["sources"] = {name: _source(node, f"data.sources.{name}") for name, node in data["sources"].items()}
     else:
         plain["data"] = _source(data, "data")
-    given = plain["model"]
-    encoder, decoder = model_config(**{key: value for key, value in given.items() if key != "init"})
-    init = given.get("init", defaults(create_model)["init"])
-    plain["model"] = {"name": given["name"], "init": init, **asdict(encoder), "decoder": asdict(decoder)}
+    plain["model"] = kind.model_in_full(plain["model"])
     return OmegaConf.to_yaml(OmegaConf.create(plain))
 
 
-def as_if_now(settings: str) -> str:
+def as_if_now(settings: str, kind: Settings = PRETRAINING) -> str:
     """The settings of an earlier run, YAML, with what came since at its default; as they are where they no longer fit."""
     try:
-        return in_full(DictConfig(OmegaConf.create(settings)))
+        return in_full(DictConfig(OmegaConf.create(settings)), kind)
     except (MuskieError, OmegaConfBaseException, TypeError, KeyError):
         return settings
 

@@ -70,7 +70,7 @@ class MaskedViewTask:
         plan = self.plan
         views = plan.views_in(step, group)
         order = torch.from_numpy(plan.permutations(step, group, loaded.samples))  # [B, views]
-        images = _deal(loaded.images, order, views)
+        images = deal(loaded.images, order, views)
         choice = self.masks.choose(stream(plan.seed, "mask kind", step, group), views)
         parts = plan.views // views
         rngs = [stream(plan.seed, "mask", step, group, s, part) for s in loaded.samples for part in range(parts)]
@@ -103,7 +103,7 @@ class MaskedViewTask:
         return {"masked_views": masked_view_page(images[0], mask[0], pixels[0].cpu(), confidence[0].cpu())}
 
 
-def _deal(images: Tensor, order: Tensor, views: int) -> Tensor:
+def deal(images: Tensor, order: Tensor, views: int) -> Tensor:
     """Permutes the views of scenes [B, N, 3, H, W] by order int64 [B, N] and deals them -> [B·N/V, V, 3, H, W].
 
     Page-locked images stay so: from other memory a GPU cannot fetch them without keeping the host waiting.

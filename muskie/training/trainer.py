@@ -151,7 +151,7 @@ class Trainer:
         """One optimiser step over all sizes of all micro-batches. Nothing in it waits for the device."""
         rate = self.rate(self.step)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["scale"]
         for number, views in enumerate(loaded):
             self._forward_backward(views, number, len(loaded))
         self.scaler.unscale_(self.optimizer)

@@ -24,7 +24,9 @@ def parameters(seed: int = 0) -> list[nn.Parameter]:
 
 
 def optimizer(of: list[nn.Parameter]) -> MuonAdamW:
-    return MuonAdamW(of[:2], [{"params": of[2:], "weight_decay": 0.1}], lr=0.1, weight_decay=0.2, betas=(0.9, 0.95))
+    return MuonAdamW(
+        [{"params": of[:2]}], [{"params": of[2:], "weight_decay": 0.1}], lr=0.1, weight_decay=0.2, betas=(0.9, 0.95)
+    )
 
 
 def give(of: list[nn.Parameter], seed: int, factor: float = 1.0) -> None:
@@ -57,7 +59,7 @@ def test_is_the_two_of_them() -> None:
 def test_moves_all_directions_alike() -> None:
     """The singular values of an update are alike (0.7 to 1.2 after five iterations), whatever those of the gradient are."""
     matrix = nn.Parameter(torch.zeros(4, 6))
-    both = MuonAdamW([matrix], [{"params": parameters()[2:]}], lr=1.0, weight_decay=0.0, betas=(0.9, 0.95))
+    both = MuonAdamW([{"params": [matrix]}], [{"params": parameters()[2:]}], lr=1.0, weight_decay=0.0, betas=(0.9, 0.95))
     u, _, v = torch.linalg.svd(torch.randn(4, 6, generator=torch.Generator().manual_seed(0)), full_matrices=False)
     matrix.grad = u @ torch.diag(torch.tensor([10.0, 5.0, 2.0, 1.0])) @ v
     both.step()

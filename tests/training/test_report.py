@@ -83,7 +83,7 @@ def test_a_card_of_fewer_steps_is_renewed_when_a_killed_run_is_completed(
     words = [*tiny, "holdout.share=0.5", "evaluation.samples=2", f"output_dir={tmp_path}"]
     train(words)
     with monkeypatch.context() as patch:
-        patch.setattr(Pretraining, "_save_model", lambda run: None)
+        patch.setattr(Pretraining, "save_model", lambda run: None)
         train([*words, "trainer.steps=6"])
     card = tmp_path / "model" / "README.md"
     assert "4 steps" in card.read_text()

@@ -1,0 +1,183 @@
+"""Views with depth and cameras for training reconstruction, at the shape that a step asks for; a pure function of the request."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from muskie.data.dataset import Request, Views, draw_frames
+from muskie.data.images import Crop, decode
+from muskie.data.index import Place, SceneIndex
+from muskie.data.plan import LoadShape, StepPlan
+from muskie.data.scene import Camera, Frame
+from muskie.errors import ConfigError, DataError
+from muskie.streams import stream
+
+TRIES = 8
+"""Scenes that are drawn for one request before it is given up."""
+
+
+@dataclass
+class PosedScenes(Views):
+    """Scenes of one shape, as `Views`, and
+
+    Attributes:
+        depth: float32 [B, V, H, W], z in metres, 0 = unknown.
+        intrinsics: float32 [B, V, 3, 3], pixels; focal lengths are positive, for of mirrored pictures the poses are mirrored.
+        cam2world: float64 [B, V, 4, 4].
+    """
+
+    depth: Tensor
+    intrinsics: Tensor
+    cam2world: Tensor
+
+    @staticmethod
+    def collate(scenes: Sequence[Views]) -> PosedScenes:
+        """Joins scenes along B."""
+        posed = [scene for scene in scenes if isinstance(scene, PosedScenes)]
+        parts = {f.name: [getattr(scene, f.name) for scene in posed] for f in fields(PosedScenes)}
+        joined = {
+            name: torch.cat(values) if isinstance(values[0], Tensor) else [one for value in values for one in value]
+            for name, values in parts.items()
+        }
+        return PosedScenes(**joined)
+
+    def pin_memory(self) -> PosedScenes:
+        """For the data loader: tensors in page-locked memory."""
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        return PosedScenes(**{name: v.pin_memory() if isinstance(v, Tensor) else v for name, v in parts.items()})
+
+
+@dataclass(frozen=True)
+class GeometryCrops:
+    """Random crops that a camera survives: centred, so that the principal point stays in the middle, where a model without
+    intrinsics must take it to be.
+
+    Attributes:
+        min_area: smallest share of the largest crop of the target's aspect ratio that is kept, in (0, 1].
+        flip_x: probability of mirroring all views of a scene left-right, their poses with them.
+        per_view: draw the area anew for every view, as published (Muskie, arXiv 2511.18115).
+    """
+
+    min_area: float = 0.64
+    flip_x: float = 0.0
+    per_view: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_area <= 1:
+            raise ConfigError(f"augment.min_area={self.min_area}: expected a share of the image in (0, 1]")
+        if not 0 <= self.flip_x <= 1:
+            raise ConfigError(f"augment.flip_x={self.flip_x}: expected a probability in [0, 1]")
+
+    def draw(self, seed: int, view: int, size: tuple[int, int], aspect: float) -> Crop:
+        """The crop of a view whose picture has `size` = (width, height); aspects are width / height."""
+        flip = stream(seed, "flip").random() < self.flip_x
+        area = stream(seed, "area", view if self.per_view else 0).uniform(self.min_area, 1.0)
+        whole, side = Crop.centre(*size, aspect), math.sqrt(area)
+        half_x, half_y = side * (whole.right - whole.left) / 2, side * (whole.bottom - whole.top) / 2
+        return Crop(0.5 - half_x, 0.5 - half_y, 0.5 + half_x, 0.5 + half_y, flip_x=bool(flip))
+
+
+class PosedDataset(Dataset[Views]):
+    """Scenes with geometry by `Request`; always the same scene for the same request.
+
+    Frames without depth or camera, or whose camera is not finite, are left out and told, as are scenes that have too few
+    others, or no pixel of known depth in the views drawn: another scene is then drawn.
+
+    Args:
+        index: the places to draw from.
+        plan: gives the shapes.
+        crops: see `GeometryCrops`.
+
+    Raises:
+        DataError: none of the scenes drawn for a request can be used.
+    """
+
+    def __init__(self, index: SceneIndex, plan: StepPlan, crops: GeometryCrops) -> None:
+        self.index, self.plan, self.crops = index, plan, crops
+
+    def __getitem__(self, request: Request) -> PosedScenes:
+        shape = self.plan.load(request.load)[request.group]
+        told: list[str] = []
+        for attempt in range(TRIES):
+            rng = stream(self.plan.seed, "posed scene", *request, attempt)
+            place = self.index.draw(rng)
+            order = draw_frames(rng, len(place.frames), shape.views, shape.window, shape.stride)
+            frames, unusable = _usable(place, order, shape.views, self._detail(shape))
+            told += unusable
+            if len(frames) < shape.views:
+                told.append(f"{place.name}: passed over, {len(frames)} of its frames have what is needed, {shape.views} are")
+                continue
+            views = self._views(frames, shape, int(rng.integers(2**32)), request.sample, place.name)
+            if bool(views.depth.any()):
+                views.unreadable = told
+                return views
+            told.append(f"{place.name}: passed over, no depth is known in the views drawn")
+        raise DataError(
+            f"{TRIES} scenes were drawn and none can be used, the last: {told[-1]}. Training reconstruction needs depth and "
+            f"cameras; sources with both: data=synthetic, sevenscenes, scannet, navi, nrgbd, co3d, tum"
+        )
+
+    def _detail(self, shape: LoadShape) -> int:
+        return round(max(shape.height, shape.width) / self.crops.min_area**0.5)
+
+    def _views(self, frames: list[Frame], shape: LoadShape, seed: int, sample: int, name: str) -> PosedScenes:
+        aspect = shape.width / shape.height
+        images, depths, intrinsics, poses = [], [], [], []
+        for number, frame in enumerate(frames):
+            crop = self.crops.draw(seed, number, frame.image.size, aspect)
+            image, depth, camera = crop.frame(frame, shape.height, shape.width)
+            assert depth is not None and camera is not None
+            camera = unmirrored(camera)
+            images.append(image)
+            depths.append(depth.astype(np.float32))
+            intrinsics.append(camera.intrinsics.astype(np.float32))
+            poses.append(camera.cam2world)
+        parts = [torch.from_numpy(np.stack(part))[None] for part in (images, depths, intrinsics, poses)]
+        return PosedScenes(parts[0], [sample], [name], [], *parts[1:])
+
+
+def unmirrored(camera: Camera) -> Camera:
+    """The camera of a picture that was mirrored left-right (negative focal length fx), in the mirrored world: what the mirrored
+    picture shows, seen by an ordinary camera. Others come back as they are."""
+    if camera.intrinsics[0, 0] > 0:
+        return camera
+    mirror = np.diag([-1.0, 1.0, 1.0, 1.0])
+    return Camera(camera.intrinsics @ mirror[:3, :3], mirror @ camera.cam2world @ mirror)
+
+
+def _usable(place: Place, order: Sequence[int], views: int, at_least: int) -> tuple[list[Frame], list[str]]:
+    """The first `views` frames of `order` with picture, depth and a finite camera, and messages about those passed over."""
+    found: list[Frame] = []
+    told: list[str] = []
+    for number in order:
+        name = place.frames[number]
+        try:
+            frame = place.source.read(place.scene, name, at_least=at_least, geometry=True)
+            frame = Frame(decode(frame.image), frame.depth, frame.camera)
+        except OSError as error:
+            told.append(str(error))
+            continue
+        problem = _problem(frame)
+        if problem:
+            told.append(f"{place.name}/{name}: {problem}")
+            continue
+        found.append(frame)
+        if len(found) == views:
+            break
+    return found, told
+
+
+def _problem(frame: Frame) -> str:
+    if frame.depth is None:
+        return "it has no depth"
+    if frame.camera is None:
+        return "it has no camera"
+    finite = np.isfinite(frame.camera.intrinsics).all() and np.isfinite(frame.camera.cam2world).all()
+    return "" if finite else "its camera has numbers that are not finite"

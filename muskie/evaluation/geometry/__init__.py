@@ -1,0 +1,1 @@
+"""Metrics of reconstructed geometry, scene by scene: cameras, trajectories, point maps, depth. Functions on plain arrays."""

@@ -1,0 +1,107 @@
+"""Errors of a trajectory after alignment, as evo (Grupp, 2017) counts them: ATE, and RPE of translation and rotation."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from muskie.alignment import Similarity, one_place, umeyama
+from muskie.errors import DataError
+from muskie.evaluation.two_view.pose_errors import rotation_error
+from muskie.geometry import invert
+
+ATE, RPE_TRANSLATION, RPE_ROTATION, FAILED = "ATE", "RPE translation", "RPE rotation (deg)", "failed"
+COLUMNS = (ATE, RPE_TRANSLATION, RPE_ROTATION, FAILED)
+
+MIN_POSES = 3
+
+Alignment = Literal["sim3", "se3", "none"]
+
+
+class TrajectoryErrors(NamedTuple):
+    """Errors of one sequence.
+
+    Attributes:
+        ate: root mean square of the distances of camera centres, in the truth's unit.
+        rpe_translation: root mean square of the errors of translation from each frame to the next, in the truth's unit.
+        rpe_rotation: that of rotation, in degrees.
+        scale: of the alignment; NaN if there is none.
+        failed: the prediction could not be aligned. The other numbers are then those of a camera that stands still.
+    """
+
+    ate: float
+    rpe_translation: float
+    rpe_rotation: float
+    scale: float
+    failed: bool
+
+    def scores(self) -> dict[str, float]:
+        """By name, in the order of `COLUMNS`; *failed* is 0 or 1, or NaN where nothing could be measured."""
+        failed = np.nan if np.isnan(self.ate) else float(self.failed)
+        return {ATE: self.ate, RPE_TRANSLATION: self.rpe_translation, RPE_ROTATION: self.rpe_rotation, FAILED: failed}
+
+
+def trajectory_errors(
+    prediction: ArrayLike, truth: ArrayLike, alignment: Alignment = "sim3", delta: int = 1
+) -> TrajectoryErrors:
+    """Errors of one sequence, every frame of which counts. The score of several is the mean over sequences.
+
+    Fewer than 3 true poses, or true ones that stand still, measure nothing: all errors are NaN, and such a sequence is the
+    data's fault. A prediction that stands still or is not finite somewhere leaves the scale open: it *failed*, and
+    counts as a camera that stands still at the best place. That is an ATE that no prediction exceeds after Sim(3). The
+    rotation of one that is not finite has an RPE of 180 degrees. Positions on one line leave a turn about it open, which
+    changes no error here (evo refuses them).
+
+    Args:
+        prediction, truth: cam2world [V, 4, 4], in the order of time, on the CPU.
+        alignment: of the predicted centres to the true ones. `"sim3"`: with scale (evo's `align` and `correct_scale`);
+            `"se3"`: without; `"none"`.
+        delta: frames from one pose to the next of RPE; all such pairs count.
+
+    Raises:
+        DataError: a true pose is not finite.
+        ValueError: there is no frame `delta` after the first.
+    """
+    found, true = (torch.from_numpy(np.asarray(poses, np.float64).copy()) for poses in (prediction, truth))
+    if not true.isfinite().all():
+        raise DataError("a true camera is not finite; leave views without a known pose out")
+    centres = true[:, :3, 3]
+    if len(true) < MIN_POSES or one_place(centres):
+        return TrajectoryErrors(np.nan, np.nan, np.nan, np.nan, failed=False)
+    if not 1 <= delta < len(true):
+        raise ValueError(f"delta={delta}: expected 1 to {len(true) - 1}, for there are {len(true)} poses")
+    finite = bool(found.isfinite().all())
+    failed = not finite or (alignment == "sim3" and bool(one_place(found[:, :3, 3])))
+    if failed:
+        standing = (found if finite else true).clone()
+        standing[:, :3, 3] = centres.mean(0)
+        translation, rotation = _relative_errors(standing, true, delta)
+        ate = _rms(standing[:, :3, 3] - centres)
+        return TrajectoryErrors(ate, translation, rotation if finite else 180.0, scale=np.nan, failed=True)
+    by = _alignment(found[:, :3, 3], centres, alignment)
+    moved = by.poses(found)
+    return TrajectoryErrors(
+        _rms(moved[:, :3, 3] - centres), *_relative_errors(moved, true, delta), scale=float(by.scale), failed=False
+    )
+
+
+def _alignment(source: Tensor, target: Tensor, alignment: Alignment) -> Similarity:
+    if alignment == "none":
+        return Similarity(source.new_ones(()), torch.eye(3).to(source), source.new_zeros(3))
+    return umeyama(source, target, with_scale=alignment == "sim3")
+
+
+def _relative_errors(found: Tensor, true: Tensor, delta: int) -> tuple[float, float]:
+    """Root mean squares of translation and rotation of what is left between the relative poses."""
+    steps, true_steps = (invert(poses[:-delta]) @ poses[delta:] for poses in (found, true))
+    left = invert(true_steps) @ steps
+    turned = rotation_error(true_steps[:, :3, :3].numpy(), steps[:, :3, :3].numpy())
+    return _rms(left[:, :3, 3]), float(np.sqrt(np.mean(turned**2)))
+
+
+def _rms(vectors: Tensor) -> float:
+    return float(vectors.square().sum(-1).mean().sqrt())

@@ -1,0 +1,23 @@
+"""What no model is needed for: the answers that every table of geometry is to be read against."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from muskie.geometry import unproject
+
+
+def identity_poses(cam2world: Tensor) -> Tensor:
+    """All cameras at one place, turned alike, of the shape of poses [..., V, 4, 4]."""
+    return torch.eye(4, dtype=cam2world.dtype, device=cam2world.device).expand_as(cam2world).clone()
+
+
+def constant_depth(depth: Tensor) -> Tensor:
+    """A wall before every camera, [..., V, H, W]: depth 1 everywhere. The alignment finds its best scale."""
+    return torch.ones_like(depth)
+
+
+def wall_points(depth: Tensor, intrinsics: Tensor) -> Tensor:
+    """Points [..., V, H, W, 3] of `constant_depth` seen by the true intrinsics [..., V, 3, 3] from `identity_poses`."""
+    return unproject(constant_depth(depth).to(intrinsics), intrinsics)

@@ -1,0 +1,1 @@
+"""From photographs, arrays or a video to the views that a reconstruction model takes."""

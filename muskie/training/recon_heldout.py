@@ -1,0 +1,180 @@
+"""What a fine-tuning run measures and draws on held-out scenes: poses, point maps and depth, on always the same samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from muskie.data.index import HoldOut, SceneIndex
+from muskie.data.plan import StepPlan
+from muskie.data.scene import SceneSource
+from muskie.errors import ConfigError, nearest
+from muskie.evaluation.geometry.answers import HEADLINES, PARTS, SceneScores, answers, trivial_answers, truths
+from muskie.evaluation.geometry.nearest import tree_or_error
+from muskie.evaluation.geometry.pointmap_metrics import PointMapConfig
+from muskie.evaluation.views.posed_views import PosedViews, posed_batches
+from muskie.evaluation.views.view_sets import spaced
+from muskie.history import Entry
+from muskie.models.geometry_output import Geometry
+from muskie.models.reconstruction import ReconstructionModel
+from muskie.training.heldout_suites import eager
+
+MODEL, TRIVIAL = "this run", "trivial"
+
+
+@dataclass(frozen=True)
+class ReconstructionEvaluation:
+    """What is measured on held-out scenes while fine-tuning.
+
+    Attributes:
+        scenes: samples, >= 1; where the data has fewer, all.
+        views: of a sample; None: as many as are trained on.
+        distance: frames between neighbouring views.
+        size: side of the square pictures in pixels; None: the largest training size.
+        batch: samples of a forward pass.
+        parts: of `pose`, `pointmap`, `depth`; `pointmap` needs scipy.
+        points: of each cloud whose distances are measured, see `PointMapConfig.queries`.
+        seed: of the samples, the same for every run.
+    """
+
+    scenes: int = 32
+    views: int | None = None
+    distance: int = 4
+    size: int | None = None
+    batch: int = 8
+    parts: Sequence[str] = ("pose", "pointmap", "depth")
+    points: int = 5000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"evaluation.{name}={getattr(self, name)}: expected at least {least}"
+            for name, least in (("scenes", 1), ("distance", 1), ("batch", 1), ("points", 1), ("seed", 0))
+            if getattr(self, name) < least
+        ]
+        if self.views is not None and self.views < 2:
+            problems.append(f"evaluation.views={self.views}: expected at least 2, or null for as many as are trained on")
+        problems += [
+            f"evaluation.parts: {part!r} is unknown{nearest(part, PARTS)}" for part in self.parts if part not in PARTS
+        ]
+        if problems:
+            raise ConfigError("\n".join(problems))
+
+
+class ReconstructionHeldOut:
+    """Held-out scenes of a run, and the model measured on them.
+
+    Args:
+        config: see `ReconstructionEvaluation`.
+        sources: the run's.
+        holdout: what is held out; a share of 0 leaves nothing to measure.
+        plan: of the run.
+        model: what is measured.
+
+    Attributes:
+        means: metric -> mean over scenes, when last measured; those of the trivial answer begin with `trivial `.
+        unreadable: messages of samples that were left out.
+        past: all that the model was trained on, this run's data last.
+
+    Raises:
+        ConfigError: settings that cannot be used, or scipy is needed and not installed.
+    """
+
+    def __init__(
+        self,
+        config: ReconstructionEvaluation,
+        sources: Sequence[SceneSource],
+        holdout: HoldOut,
+        plan: StepPlan,
+        model: ReconstructionModel,
+    ) -> None:
+        self.config, self.model, self.plan = config, model, plan
+        self.views = config.views or max(plan.views_per_scene)
+        self.size = config.size or max(plan.sizes)
+        if self.size % plan.patch_size:
+            raise ConfigError(f"evaluation.size={self.size} is no multiple of the patch size {plan.patch_size}")
+        if "pointmap" in config.parts:
+            tree_or_error()
+        self.index = SceneIndex(sources, "heldout", holdout, 1) if holdout.share else None
+        self.past: Sequence[Entry] = ()
+        self.means: dict[str, float] = {}
+        self.unreadable: list[str] = []
+        self._batches: list[PosedViews] = []
+        self._groups: list[str] = []
+
+    def draw(self) -> None:
+        """Reads the samples.
+
+        Raises:
+            DataError: no scene is long enough, or none has depth and cameras.
+        """
+        if self.index is None:
+            return
+        config = self.config
+        sets = spaced(self.index, self.views, config.distance, config.scenes, config.seed)
+        self._groups = [views.group for views in sets]
+        self._batches = list(posed_batches(sets, (self.size, self.size), config.batch))
+        self.unreadable = [message for views in self._batches for message in views.unreadable]
+
+    def trained_before(self) -> str:
+        """Which held-out frames earlier trainings of these weights have seen; "" where it is not looked up."""
+        return ""
+
+    def measure(self, device: torch.device, dtype: torch.dtype | None) -> tuple[Mapping[str, float], str]:
+        """Scores of the model as it is: scalars, and a line."""
+        pointmap = PointMapConfig(queries=self.config.points, points=100_000)
+        scores = {part: SceneScores(part) for part in self.config.parts}
+        for views in self._batches:
+            true, trivial = truths(views), trivial_answers(views)
+            found = answers(self._geometry(views, device, dtype))
+            for part, kept in scores.items():
+                kept.scenes([self._groups[number] for number in views.numbers])
+                for model, said in ((MODEL, found), (TRIVIAL, trivial)):
+                    for one, truth in zip(said, true, strict=True):
+                        kept.add(model, PARTS[part](one, truth, pointmap))
+        self.means = {name: value for kept in scores.values() for name, value in kept.means(MODEL).items()}
+        floors = {name: value for kept in scores.values() for name, value in kept.means(TRIVIAL).items()}
+        scalars = {f"heldout/{name}": value for name, value in self.means.items() if " " not in name}
+        self.means |= {f"{TRIVIAL} {name}": value for name, value in floors.items()}
+        return scalars, self.line()
+
+    def line(self) -> str:
+        """What was last measured, for people."""
+        told = [
+            f"{name} {self.means[name]:.3f} (trivial {self.means[f'{TRIVIAL} {name}']:.3f})"
+            for part in self.config.parts
+            for name in HEADLINES[part]
+            if name in self.means and name not in ("AUC@5", "RRA@15", "RTA@15")
+        ]
+        count = sum(len(views.images) for views in self._batches)
+        return f"held out, {count} scenes of {self.views} views: {', '.join(told)}"
+
+    def _geometry(self, views: PosedViews, device: torch.device, dtype: torch.dtype | None) -> Geometry:
+        cast: AbstractContextManager = torch.autocast(device.type, dtype) if dtype else nullcontext()
+        with torch.inference_mode(), eager(device), cast:
+            geometry: Geometry = self.model(views.images.to(device))
+        return geometry
+
+    def pictures(self, device: torch.device, dtype: torch.dtype | None) -> dict[str, Tensor]:
+        """The pages of the model on the first sample, always the same one; by name, uint8 [3, height, width]."""
+        if not self._batches:
+            return {}
+        from muskie.visualization.depth_page import depth_page
+
+        first = self._batches[0]
+        geometry = self._geometry(_one(first), device, dtype)
+        z, confidence = geometry.local_points[0, ..., 2].cpu(), geometry.confidence[0].cpu()
+        return {"depth": depth_page(first.images[0], first.depth[0], z, confidence)}
+
+    def write_cloud(self, folder: Path, device: torch.device, dtype: torch.dtype | None) -> list[Path]:
+        """Writes the point cloud of the first sample; gives the files."""
+        return []
+
+
+def _one(views: PosedViews) -> PosedViews:
+    return PosedViews(views.images[:1], views.depth[:1], views.intrinsics[:1], views.cam2world[:1], views.numbers[:1])

@@ -1,0 +1,253 @@
+"""A run from a configuration, whatever it trains: what it starts from, its folder, the loop, and how it ends.
+
+A subclass says what is trained, on what data, and what is measured; everything is built and checked before anything is
+trained or written.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from muskie.data.dataset import LoadSampler, Views
+from muskie.data.index import HoldOut, SceneIndex
+from muskie.data.loading import SceneLoader, build_sources
+from muskie.data.plan import StepPlan
+from muskie.errors import CheckpointError, ConfigError
+from muskie.history import Entry, extended, history, of_weights
+from muskie.history import write as write_history
+from muskie.paths import check_writable, typed_path
+from muskie.training import checkpoint
+from muskie.training.distributed import Ranks
+from muskie.training.memory import keep_freed_memory
+from muskie.training.optim import OptimConfig, check_same_optimizer
+from muskie.training.report import introduction, result
+from muskie.training.run_folder import Start, choose_start, make_folder
+from muskie.training.settings import Settings, in_full, read_settings
+from muskie.training.tasks import Task
+from muskie.training.telemetry import Telemetry
+from muskie.training.trainer import Measure, RunPlan, Trainer
+from muskie.training.trainer_config import TrainerConfig
+
+
+class Run(ABC):
+    """A training run.
+
+    Args:
+        config: composed by Hydra.
+        ranks: this process.
+
+    Raises:
+        ConfigError, DataError, CheckpointError: whatever in the configuration cannot be used.
+    """
+
+    kind: Settings
+    """What its configuration consists of."""
+
+    heldout_views: int
+    """Frames that a held-out place must have."""
+
+    loader: str
+    """What loads the trained weights, in Python."""
+
+    def __init__(self, config: DictConfig, ranks: Ranks) -> None:
+        self.ranks, self.settings = ranks, read_settings(config, self.kind)
+        self.trainer_config: TrainerConfig = self.settings["trainer"]
+        self.trainer_config.autocast_dtype(ranks.device)
+        self.model = self.build_model()
+        self.settings_text = in_full(config, self.kind)
+        plan = self.settings["plan"]
+        self.steps = self.trainer_config.total_steps(ranks.world, plan.get("reuse", 1))
+        self.plan = StepPlan(patch_size=self.model.patch_size, steps=self.steps, seed=self.settings["seed"], **plan)
+        self.task = self.build_task()
+        self.sources = build_sources(self.settings["data"])
+        holdout: HoldOut = self.settings["holdout"]
+        needs = {"train": self.plan.views, "heldout": self.heldout_views}
+        self.train_index = SceneIndex(self.sources, "train", holdout, needs["train"], needs)
+        self.heldout = self.build_heldout()
+        self.log_dir = typed_path(self.settings["log_dir"], "log_dir") if self.settings["log_dir"] else None
+        where = {key: self.settings[key] for key in ("output_dir", "resume", "init_from")}
+        self.start: Start = ranks.first(lambda: choose_start(**where))
+        self.state = checkpoint.load(self.start.checkpoint) if self.start.checkpoint else None
+        if self.state is not None:
+            self._take(self.state, str(self.start.checkpoint))
+        elif where["init_from"]:
+            self.take_weights(where["init_from"])
+        self.done: int = self.state["step"] if self.state else 0
+        self.folder = self.start.folder
+        self.past = self._past()
+        self.heldout.past = extended(self.past, self.settings_text)
+
+    # What a subclass says
+
+    @abstractmethod
+    def build_model(self) -> Any:
+        """What is trained; it has a `patch_size`."""
+
+    @abstractmethod
+    def build_task(self) -> Task:
+        """Joins batch, model and objective; called when `model` and `plan` are there."""
+
+    @abstractmethod
+    def build_heldout(self) -> Any:
+        """What is measured; called when `sources` and `train_index` are there. See `muskie.training.heldout.HeldOut`."""
+
+    @abstractmethod
+    def build_dataset(self) -> Dataset[Views]:
+        """Scenes by request."""
+
+    @abstractmethod
+    def check_same_model(self, settings: str, origin: str) -> None:
+        """Refuses the checkpoint of a run whose configuration was `settings`, if its model computes something else."""
+
+    @abstractmethod
+    def take_weights(self, init_from: str) -> None:
+        """Loads weights alone."""
+
+    @abstractmethod
+    def measures(self, folder: Path) -> list[Measure]:
+        """What is measured while training."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """Of the model, for the folder and the first lines."""
+
+    @property
+    @abstractmethod
+    def measured(self) -> str | None:
+        """What was last measured on held-out data, in a line."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Lines for people, after the first."""
+        return ()
+
+    @property
+    def weights_before(self) -> Sequence[str]:
+        """Names of weights, beside `init_from`, that the model was built with."""
+        return ()
+
+    # What all have in common
+
+    def _take(self, state: dict[str, Any], origin: str) -> None:
+        """Loads the weights of a checkpoint, if it is one of this model and optimiser."""
+        try:
+            self.check_same_model(state["settings"], origin)
+            checkpoint.load_weights(self.model, state["model"], origin)
+            check_same_optimizer(self.settings["optim"], state["optimizer"], origin)
+        except CheckpointError as error:
+            if self.start.in_own_folder:
+                raise CheckpointError(f"{error}. Or choose another output_dir: this one holds that run") from error
+            raise
+
+    def _past(self) -> list[Entry]:
+        """What the weights that the run starts from were trained on."""
+        own = history(self.start.folder) if self.start.folder and self.start.in_own_folder else None
+        if own is not None:
+            return own
+        if self.start.checkpoint:
+            return of_weights(str(self.start.checkpoint), "resume")
+        given = [*self.weights_before, *([self.settings["init_from"]] if self.settings["init_from"] else [])]
+        return [entry for name in given for entry in of_weights(name, "init_from")]
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to train."""
+        return self.done >= self.steps
+
+    def run(self) -> bool:
+        """Trains; returns whether the run came to its end. A run that is at its end already is left as it is."""
+        if self.finished:
+            if self._model_is_older():
+                self.save_model()
+            return True
+        if self.ranks.device.type == "cpu":
+            keep_freed_memory()
+        ranks = self.ranks
+        ranks.first(self.heldout.draw)
+        folder = self.folder = ranks.first(self._make_folders)
+        telemetry = Telemetry(folder if ranks.main else None, self.steps, self.done, self.log_dir)
+        try:
+            for line in introduction(self) if ranks.main else ():
+                telemetry.say(line)
+            optim, config = self.settings["optim"], self.trainer_config
+            run = RunPlan(self.steps, self.warmup_steps(), self.plan.reuse, len(self.plan.sizes))
+            trainer = Trainer(self.task, config, optim, run, ranks, folder, telemetry, self.measures(folder), self._pictures)
+            if self.state:
+                trainer.restore(self.state, str(self.start.checkpoint))
+            self.state = None  # its memory is as large as the model's and the optimiser's
+            first = trainer.step // self.plan.reuse
+            sampler = LoadSampler(self.plan, config.batch_size, config.accumulate, ranks.rank, ranks.world, first)
+            pin = ranks.device.type == "cuda"
+            with SceneLoader(self.build_dataset(), sampler, config.workers, pin) as loader:
+                ended = trainer.fit(loader, self.settings_text)
+        finally:
+            telemetry.close()
+        if ended:
+            self.save_model()
+        return ended
+
+    def _make_folders(self) -> Path:
+        folder = make_folder(self.start.folder, f"{self.name}-{'+'.join(source.name for source in self.sources)}")
+        if self.log_dir:
+            try:
+                check_writable(self.log_dir)
+            except OSError as error:
+                raise ConfigError(
+                    f"log_dir={str(self.log_dir)!r} cannot be written ({error.strerror}); give another one"
+                ) from error
+        (folder / "config.yaml").write_text(self.settings_text)
+        write_history(folder, self.heldout.past)
+        return folder
+
+    def save_model(self) -> None:
+        """Writes `model/` for `from_pretrained`."""
+        if self.ranks.main and self.folder is not None:
+            folder = self.folder / "model"
+            card = folder / "README.md"
+            # The hub's library leaves a card that is there. Of a run that was finished already it may hold the measure.
+            if card.is_file() and not (self.finished and f", {self.done} steps" in card.read_text()):
+                card.unlink()
+            self.model.save_pretrained(folder, model_card_kwargs={"title": self.folder.name, "result": result(self)})
+            write_history(folder, history(self.folder) or [])
+
+    def _model_is_older(self) -> bool:
+        """Whether a run that is at its end was killed before it had written `model/`; `config.json` comes last in it."""
+        path, folder = self.start.checkpoint, self.folder
+        if path is None or folder is None or not self.start.in_own_folder:
+            return False
+        written = folder / "model" / "config.json"
+        return not written.exists() or written.stat().st_mtime < path.stat().st_mtime
+
+    def warmup_steps(self) -> int:
+        """Optimiser steps in which the learning rate rises."""
+        optim: OptimConfig = self.settings["optim"]
+        if optim.warmup_epochs is None:
+            return round(optim.warmup * self.steps)
+        return round(optim.warmup_epochs * self.trainer_config.steps_per_epoch(self.ranks.world, self.plan.reuse))
+
+    @property
+    def unreadable(self) -> list[str]:
+        """Messages of held-out images that were left out."""
+        return self.heldout.unreadable
+
+    def _pictures(self) -> Mapping[str, Tensor]:
+        device = self.ranks.device
+        return self.heldout.pictures(device, self.trainer_config.autocast_dtype(device))
+
+
+def prepared(model: nn.Module, config: TrainerConfig) -> Any:
+    """A model of ours with activation checkpointing and compiled blocks, as the settings ask for."""
+    known: Any = model
+    if config.checkpointing:
+        known.set_checkpointing(True)
+    if config.compile:
+        known.compile_blocks()
+    return known

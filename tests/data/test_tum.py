@@ -1,0 +1,183 @@
+"""TUM RGB-D: the layout on disk, association by time, and the geometry of rendered frames that were written in it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from walk import intrinsics, shoot
+from written import check, frames, names, quaternion
+
+from muskie.data.sources.tum import TumRGBD
+from muskie.errors import ConfigError, DataError
+
+SIZE = (48, 64)
+NUMBERS = (0, 4)
+START = 1305031102.0
+
+
+def recorded() -> list[float]:
+    """The walk's intrinsics as TUM counts them: for 640x480, pixel centres at integers."""
+    matrix = intrinsics(480, 640)
+    return [matrix[0, 0], matrix[1, 1], matrix[0, 2] - 0.5, matrix[1, 2] - 0.5]
+
+
+def pose_line(time: float, number: int) -> str:
+    cam2world = shoot(number, *SIZE).cam2world
+    w, x, y, z = quaternion(cam2world[:3, :3])
+    return " ".join(f"{value:.9f}" for value in (time, *cam2world[:3, 3], x, y, z, w))
+
+
+def write_sequence(
+    folder: Path, numbers: tuple[int, ...] = NUMBERS, depth_late: float = 0.012, pose_late: float = 0.004
+) -> None:
+    """Frames of the walk, a tenth of a second apart; depth and pose come so many seconds later."""
+    for part in ("rgb", "depth"):
+        (folder / part).mkdir(parents=True)
+    lines: dict[str, list[str]] = {"rgb": ["# color images", "# timestamp filename"], "depth": ["# depth maps"]}
+    for index, number in enumerate(numbers):
+        shot = shoot(number, *SIZE)
+        values = {"rgb": shot.rgb, "depth": np.round(shot.depth * 5000).astype(np.uint16)}
+        for part, late in (("rgb", 0.0), ("depth", depth_late)):
+            time = f"{START + 0.1 * index + late:.6f}"
+            Image.fromarray(values[part]).save(folder / part / f"{time}.png")
+            lines[part].append(f"{time} {part}/{time}.png")
+    for part in lines:
+        (folder / f"{part}.txt").write_text("\n".join(lines[part]) + "\n")
+    poses = [pose_line(START + 0.1 * index + pose_late, number) for index, number in enumerate(numbers)]
+    (folder / "groundtruth.txt").write_text("\n".join(["# timestamp tx ty tz qx qy qz qw", *poses]))
+
+
+def test_geometry_is_that_of_the_rendered_room(tmp_path: Path) -> None:
+    write_sequence(tmp_path / "walk")
+    source = TumRGBD(tmp_path, intrinsics=recorded())
+    check(source, [shoot(number, *SIZE) for number in NUMBERS], depth=0.0001001)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("rgbd_dataset_freiburg1_desk", (517.3, 516.5, 318.6, 255.3)),
+        ("rgbd_dataset_freiburg2_xyz", (520.9, 521.0, 325.1, 249.7)),
+        ("fr3_office", (535.4, 539.2, 320.1, 247.6)),
+        ("my_room", (525.0, 525.0, 319.5, 239.5)),
+    ],
+)
+def test_intrinsics_go_by_the_name(tmp_path: Path, name: str, expected: tuple[float, ...]) -> None:
+    write_sequence(tmp_path / name, numbers=(0,))
+    camera = frames(TumRGBD(tmp_path))[0].camera
+    assert camera is not None  # a tenth of 640x480
+    focal_x, focal_y, x, y = expected
+    matrix = [[focal_x, 0, x + 0.5], [0, focal_y, y + 0.5], [0, 0, 10]]
+    np.testing.assert_allclose(camera.intrinsics, np.array(matrix) / 10)
+
+
+def test_what_is_too_far_in_time_is_not_the_frames(tmp_path: Path) -> None:
+    write_sequence(tmp_path / "late_depth", depth_late=0.021)
+    write_sequence(tmp_path / "late_poses", pose_late=0.021)
+    write_sequence(tmp_path / "none")
+    for file in ("depth.txt", "groundtruth.txt"):
+        (tmp_path / "none" / file).unlink()
+    source = TumRGBD(tmp_path)
+    depth, pose, none = (frames(source, index) for index in range(3))
+    assert [(frame.depth is None, frame.camera is None) for frame in depth] == [(True, False)] * 2
+    assert [(frame.depth is None, frame.camera is None) for frame in pose] == [(False, True)] * 2
+    assert [(frame.depth is None, frame.camera is None) for frame in none] == [(True, True)] * 2
+    assert source.camera(source.scene(1), source.scene(1).frames[0]) is None
+
+
+def test_the_nearest_in_time_counts_and_a_depth_map_is_of_one_picture(tmp_path: Path) -> None:
+    """Pictures at 0, 10 and 30 ms; depth at 13 and 28; poses, out of order, at -3, 8, 15 and 31, one of them lost."""
+    folder = tmp_path / "walk"
+    write_sequence(folder, numbers=(0,))
+    picture = next((folder / "rgb").iterdir()).read_bytes()
+    rgb, depth = [], []
+    for milliseconds in (0, 10, 30):
+        (folder / "rgb" / f"{milliseconds}.png").write_bytes(picture)
+        rgb.append(f"{START + milliseconds / 1000:.6f} rgb/{milliseconds}.png")
+    for milliseconds in (13, 28):
+        Image.fromarray(np.full(SIZE, 5000 * milliseconds // 10, dtype=np.uint16)).save(
+            folder / "depth" / f"{milliseconds}.png"
+        )
+        depth.append(f"{START + milliseconds / 1000:.6f} depth/{milliseconds}.png")
+    (folder / "rgb.txt").write_text("\n".join(rgb[::-1]))
+    (folder / "depth.txt").write_text("\n".join(depth))
+    poses = [pose_line(START + late / 1000, number) for late, number in ((31, 5), (-3, 1), (15, 9), (8, 3))]
+    (folder / "groundtruth.txt").write_text("\n".join([*poses, f"{START + 0.01} 0 0 0 0 0 0 0", f"{START} nan 0 0 0 0 0 1"]))
+    source = TumRGBD(tmp_path)
+    assert list(source.scene(0).frames) == ["rgb/0.png", "rgb/10.png", "rgb/30.png"]
+    read = frames(source)
+    assert read[0].depth is None, "13 is nearer to 10"
+    assert [frame.depth.max() for frame in read[1:] if frame.depth is not None] == pytest.approx([1.3, 2.8])
+    for frame, number in zip(read, (1, 3, 5), strict=True):
+        assert frame.camera is not None
+        np.testing.assert_allclose(frame.camera.cam2world, shoot(number, *SIZE).cam2world, atol=1e-6)
+
+
+def test_depth_is_metres_and_zero_where_unknown(tmp_path: Path) -> None:
+    write_sequence(tmp_path / "walk", numbers=(0,))
+    values = np.full(SIZE, 5000, dtype=np.uint16)
+    values[0, :3] = 0, 10000, 65535
+    Image.fromarray(values).save(next((tmp_path / "walk" / "depth").iterdir()))
+    depth = frames(TumRGBD(tmp_path))[0].depth
+    assert depth is not None and (depth[1:] == 1).all()
+    np.testing.assert_allclose(depth[0, :3], [0, 2, 13.107])
+
+
+def test_sequences_are_listed_in_natural_order(tmp_path: Path) -> None:
+    for name in ("room10", "room2"):
+        write_sequence(tmp_path / name)
+    (tmp_path / "room1").mkdir()
+    assert names(TumRGBD(tmp_path)) == ["room2", "room10"]
+    assert names(TumRGBD(tmp_path, sequences=["room10"])) == ["room10"]
+
+
+BROKEN = {
+    "three words": ("rgb.txt", "1.0 a b", "expected lines 'timestamp file'"),
+    "no time": ("depth.txt", "now depth/0.png", "expected lines 'timestamp file'"),
+    "empty": ("rgb.txt", "# nothing\n", "names no picture"),
+    "seven numbers": (
+        "groundtruth.txt",
+        "0 0 0 0 0 0 1",
+        "7 numbers a line; expected lines 'timestamp tx ty tz qx qy qz qw'",
+    ),
+    "a word": ("groundtruth.txt", "0 0 0 0 0 0 0 up", "expected lines 'timestamp tx"),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_broken_lists_are_named(tmp_path: Path, fault: str) -> None:
+    write_sequence(tmp_path / "walk")
+    file, text, message = BROKEN[fault]
+    (tmp_path / "walk" / file).write_text(text)
+    with pytest.raises(DataError, match=rf"walk/{re.escape(file)}: .*{message}"):
+        TumRGBD(tmp_path)
+
+
+def test_a_picture_of_another_shape_has_no_camera_that_fits(tmp_path: Path) -> None:
+    write_sequence(tmp_path / "walk", numbers=(0,))
+    source = TumRGBD(tmp_path)
+    Image.new("RGB", (64, 64)).save(source.file(source.scene(0), source.scene(0).frames[0]))
+    with pytest.raises(OSError, match=r"rgb/.*png: 64x64 pixels; its camera is for a picture of 640x480, another aspect"):
+        frames(source)
+
+
+def test_what_is_missing_is_told_with_a_way_out(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere.*does not exist; give a folder with TUM RGB-D sequences"):
+        TumRGBD(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"no <sequence>/rgb\.txt found there; for folders of plain images use data=folder"):
+        TumRGBD(tmp_path)
+    (tmp_path / "rgbd_dataset_freiburg1_xyz.tgz").write_bytes(b"")
+    with pytest.raises(DataError, match=r"found there; unpack the sequences' \.tgz files there"):
+        TumRGBD(tmp_path)
+    write_sequence(tmp_path / "desk")
+    with pytest.raises(DataError, match=rf"this is a sequence: give the folder above, '{re.escape(str(tmp_path))}'"):
+        TumRGBD(tmp_path / "desk")
+    with pytest.raises(DataError, match=r"no 'dusk' among the 1 sequences found there; did you mean 'desk'\?"):
+        TumRGBD(tmp_path, sequences=["dusk"])
+    for wrong in ([525.0, 525.0], [0.0, 525.0, 319.5, 239.5]):
+        with pytest.raises(ConfigError, match=r"data\.intrinsics=.*expected \[fx, fy, cx, cy\] for 640x480, or null"):
+            TumRGBD(tmp_path, intrinsics=wrong)

@@ -1,0 +1,199 @@
+"""Fine-tuning runs: what they start from, that they learn, measure, resume bit for bit, and refuse."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import ONE, REPOSITORY, same_bits, state, train
+
+from muskie.errors import CheckpointError, ConfigError, DataError
+from muskie.history import history
+from muskie.models.recon_load import load_reconstruction_model
+from muskie.models.variants import create_model
+from muskie.overrides import compose_config, read_overrides
+from muskie.training.default_backbone import choose_backbone
+from muskie.training.finetune import FINETUNING, Finetuning
+from muskie.training.report import introduction, summary
+
+CONFIGS = REPOSITORY / "configs"
+SMALL = [
+    "backbone={name: muskie_tiny, width: 24, depth: 2, heads: 2}",
+    "model.features=8",
+    "model.decoder_depth=1",
+    "data.scenes=6",
+    "data.frames=8",
+    "plan.sizes=[16]",
+    "plan.views=4",
+    "plan.views_per_scene=[2,4]",
+    "plan.window=4",
+    "trainer.steps=4",
+    "trainer.batch_size=2",
+    "trainer.workers=0",
+    "trainer.device=cpu",
+    "trainer.log_every=1",
+    "trainer.eval_every=0",
+    "trainer.save_every=2",
+    "trainer.picture_every=0",
+    "evaluation.scenes=2",
+    "evaluation.distance=1",
+    "evaluation.points=200",
+]
+
+
+def finetuning(words: Sequence[str]) -> Finetuning:
+    typed = read_overrides([*SMALL, *words], CONFIGS, "ffrecon", FINETUNING.sections.names())
+    return Finetuning(compose_config(CONFIGS, "ffrecon", typed), ONE)
+
+
+def finished(words: Sequence[str]) -> Finetuning:
+    run = finetuning(words)
+    assert run.run()
+    return run
+
+
+def test_a_run_from_start_to_end(tmp_path: Path) -> None:
+    run = finished([f"output_dir={tmp_path}", "trainer.picture_every=2", "trainer.eval_every=2"])
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "heldout/AUC@30" in line] == [2, 4]
+    assert all(math.isfinite(line["train/loss"]) for line in lines if "train/loss" in line)
+    assert {"train/points", "train/normals", "train/rotation", "train/translation", "train/confidence"} <= set(lines[0])
+    assert {path.name.rsplit("-", 1)[0] for path in (tmp_path / "pictures").iterdir()} == {
+        "before_training_0-depth", "train-depth", "held_out-depth",
+    }  # fmt: skip
+    model = load_reconstruction_model(tmp_path)
+    assert same_bits(model.state_dict(), run.model.state_dict())
+    assert "held out, 2 scenes of 4 views: AUC@15" in summary(run)
+    assert "muskie.load_reconstruction_model" in summary(run)
+    assert [entry["data"]["scenes"] for entry in history(tmp_path / "model") or []] == [6]
+
+
+def test_it_learns_one_scene_by_heart(tmp_path: Path) -> None:
+    """The loss of one room seen again and again falls, that of poses too."""
+    one = ["data.scenes=1", "holdout.share=0", "data.frames=4", "plan.views_per_scene=[4]", "augment.min_area=1"]
+    finished([*one, "augment.flip_x=0", "trainer.steps=60", "optim.lr=3e-3", f"output_dir={tmp_path}"])
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    for name, factor in (("points", 0.6), ("loss", 0.8)):
+        first, last = (sum(line[f"train/{name}"] for line in part) / 10 for part in (lines[:10], lines[-10:]))
+        assert last < factor * first, name
+
+
+def test_a_resumed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    finished([f"output_dir={whole}", "trainer.keep_every=2"])
+    again = finetuning([f"output_dir={parts}", f"resume={whole / 'checkpoints' / 'step-00000002.pt'}"])
+    assert again.done == 2 and again.run()
+    assert same_bits(state(whole / "checkpoints")["model"], state(parts / "checkpoints")["model"])
+
+
+def test_the_published_name_of_a_checkpoint(tmp_path: Path) -> None:
+    finished([f"output_dir={tmp_path / 'run'}"])
+    again = finetuning(
+        [f"output_dir={tmp_path / 'next'}", f"resume={tmp_path / 'run' / 'checkpoint-latest.pth'}", "trainer.steps=6"]
+    )
+    assert again.done == 4 and again.start.checkpoint == tmp_path / "run" / "checkpoints" / "step-00000004.pt"
+
+
+def test_the_weights_of_a_backbone_are_taken(tiny: list[str], tmp_path: Path) -> None:
+    pretrained = train([*tiny, "trainer.steps=1", f"output_dir={tmp_path / 'run'}"])
+    own = pretrained.model.encoder.state_dict()
+    run = finetuning([f"backbone={tmp_path / 'run'}", "plan.sizes=[16]"])
+    found = run.model.backbone.state_dict()
+    assert all(torch.equal(own[key.removeprefix("encoder.")], value) for key, value in found.items())
+    assert len(found) > 20 and run.name == "ffrecon-run"
+    assert [str(entry["data"]["_target_"]).rsplit(".", 1)[1] for entry in run.heldout.past] == [
+        "ImageFolders",
+        "SyntheticRooms",
+    ]
+
+
+def test_the_newest_pretraining_run_is_the_default(tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given, told = choose_backbone("auto")
+    assert given == "muskie_tiny" and "with fresh weights; no pre-training run has ended in" in told
+    train([*tiny, "trainer.steps=1", "output_dir=outputs/first"])
+    finished(["output_dir=outputs/second"])
+    given, told = choose_backbone("auto")
+    assert given == "outputs/first" and "the newest pre-training run here" in told, "a fine-tuned model is none"
+    run = finetuning(["backbone=auto"])
+    run.folder = tmp_path
+    assert told in list(introduction(run))
+
+
+def test_backbones_by_name(tmp_path: Path) -> None:
+    assert choose_backbone("muskie_base")[1].startswith("backbone: muskie_base with fresh weights")
+    (tmp_path / "muskie-base.pth").write_text("")
+    given, told = choose_backbone("muskie_base", str(tmp_path))
+    assert given["published"] == str(tmp_path / "muskie-base.pth") and "with the weights of" in told
+    with pytest.raises(ConfigError, match="backbone is empty"):
+        choose_backbone(None)
+
+
+def test_learning_rates_by_part_and_layer() -> None:
+    run = finetuning(["optim.backbone_rate=0.1", "optim.layer_decay=0.5", "optim.frozen_layers=1"])
+    optim = run.settings["optim"]
+    scales = optim.scales(run.model)
+    by_layer = {(run.model.layer_of(name)): scales.get(p, 1.0) for name, p in run.model.named_parameters()}
+    assert by_layer[("backbone", 2)] == pytest.approx(0.1) and by_layer[("backbone", 1)] == pytest.approx(0.05)
+    assert by_layer[("backbone", 0)] == pytest.approx(0.025)
+    assert {scale for (part, _), scale in by_layer.items() if part != "backbone"} == {1.0}
+    frozen = {run.model.layer_of(name) for name, p in run.model.named_parameters() if not p.requires_grad}
+    assert frozen == {("backbone", 0), ("backbone", 1)}
+
+
+def test_what_is_frozen_stays_and_the_rest_moves(tmp_path: Path) -> None:
+    run = finetuning([f"output_dir={tmp_path}", "optim.backbone_rate=0"])
+    before = {name: p.detach().clone() for name, p in run.model.named_parameters()}
+    assert run.run()
+    moved = {name for name, p in run.model.named_parameters() if not torch.equal(p, before[name])}
+    assert moved and not any(name.startswith("backbone") for name in moved)
+    assert {name for name in before if not name.startswith("backbone")} == moved
+
+
+def test_rates_reach_the_optimiser(tmp_path: Path) -> None:
+    """Without decay and momentum's start, AdamW's first step is the learning rate: slow weights move by their share of it."""
+    words = ["optim.backbone_rate=0.1", "optim.weight_decay=0", "optim.warmup=0", "trainer.steps=1", "optim.clip=0"]
+    run = finetuning([f"output_dir={tmp_path}", *words])
+    before = {name: p.detach().clone() for name, p in run.model.named_parameters()}
+    assert run.run()
+    steps = {name: (p - before[name]).abs().max().item() for name, p in run.model.named_parameters()}
+    lr = run.settings["optim"].lr
+    shares = {name: step / lr / (0.1 if name.startswith("backbone") else 1) for name, step in steps.items()}
+    assert all(share < 1.01 for share in shares.values())  # less where the gradient is next to nothing
+    assert sum(share > 0.95 for share in shares.values()) > 0.8 * len(shares)
+
+
+def test_mistakes(tiny: list[str], tmp_path: Path) -> None:
+    for words, message in {
+        ("optim.layer_decay=0",): r"optim.layer_decay=0.0: expected a factor in \(0, 1\]",
+        ("optim.backbone_rate=-1",): "optim.backbone_rate=-1.0: expected 0",
+        ("optim.frozen_layers=9",): "optim.frozen_layers=9: the backbone has 2 layers",
+        ("evaluation.parts=[poses]",): "evaluation.parts: 'poses' is unknown; did you mean 'pose'",
+        ("evaluation.size=20",): "evaluation.size=20 is no multiple of the patch size 8",
+        ("plan.sizes=[20]",): "20 is no multiple of the patch size 8; try",
+        ("backbone=muskie_tny",): "did you mean 'muskie_tiny'",
+        ("model.hooks=[1]",): r"model.hooks=\[1\]: expected 4 numbers",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            finished([*words, f"output_dir={tmp_path / 'x'}"])
+    with pytest.raises(ConfigError, match="no transformer blocks to train"):
+        finished(["optim.name=muon", "optim.backbone_rate=0", "model.decoder_depth=0", f"output_dir={tmp_path / 'y'}"])
+    train([*tiny, "trainer.steps=1", f"output_dir={tmp_path / 'pre'}"])
+    with pytest.raises(CheckpointError, match="is of a pre-training run; fine-tune its weights by backbone="):
+        finetuning([f"resume={tmp_path / 'pre'}"])
+    create_model("muskie_tiny", width=24, depth=1, heads=2).save_pretrained(tmp_path / "model")
+    with pytest.raises(CheckpointError, match="is a pre-training model"):
+        finetuning([f"init_from={tmp_path / 'model'}"])
+    assert not (tmp_path / "x").exists()
+
+
+def test_data_without_depth(image_root: Path, tmp_path: Path) -> None:
+    words = [word for word in SMALL if not word.startswith("data.")]
+    typed = [*words, "data=folder", f"data.root={image_root}", "holdout.share=0", f"output_dir={tmp_path / 'run'}"]
+    typed = read_overrides(typed, CONFIGS, "ffrecon", FINETUNING.sections.names())
+    with pytest.raises(DataError, match="Training reconstruction needs depth and cameras"):
+        Finetuning(compose_config(CONFIGS, "ffrecon", typed), ONE).run()
