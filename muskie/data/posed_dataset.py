@@ -1,4 +1,4 @@
-"""Views with depth and cameras for training reconstruction, at the shape that a step asks for; a pure function of the request."""
+"""Views with depth and cameras, at the shape that a step asks for; a pure function of the request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PosedScenes(Views):
 
     Attributes:
         depth: float32 [B, V, H, W], z in metres, 0 = unknown.
-        intrinsics: float32 [B, V, 3, 3], pixels; focal lengths are positive, for of mirrored pictures the poses are mirrored.
+        intrinsics: float32 [B, V, 3, 3], pixels; focal lengths are positive: of mirrored pictures, the poses are mirrored.
         cam2world: float64 [B, V, 4, 4].
     """
 
@@ -144,8 +144,8 @@ class PosedDataset(Dataset[Views]):
 
 
 def unmirrored(camera: Camera) -> Camera:
-    """The camera of a picture that was mirrored left-right (negative focal length fx), in the mirrored world: what the mirrored
-    picture shows, seen by an ordinary camera. Others come back as they are."""
+    """The camera of a picture that was mirrored left-right (negative focal length fx), in the mirrored world: what the
+    mirrored picture shows, seen by an ordinary camera. Others come back as they are."""
     if camera.intrinsics[0, 0] > 0:
         return camera
     mirror = np.diag([-1.0, 1.0, 1.0, 1.0])

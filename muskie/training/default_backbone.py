@@ -21,8 +21,8 @@ def choose_backbone(given: Any, pretrained_dir: str | None = None) -> tuple[Any,
     Args:
         given: a name or a mapping, see `muskie.backbones.load.load_backbone`; `"auto"`: the newest pre-training run of
             `outputs/` that has ended, or, where there is none, `muskie_tiny` with fresh weights.
-        pretrained_dir: where the published weights lie: the name of a model of ours then takes `<name with dashes>.pth` there,
-            if there is such a file.
+        pretrained_dir: where the published weights lie: the name of a model of ours then takes `<name with dashes>.pth`
+            there, if there is such a file.
 
     Raises:
         ConfigError: nothing is named.

@@ -1,4 +1,4 @@
-"""Learning rates of fine-tuning: pre-trained weights slower than new ones, early layers slower than late ones, some not at all."""
+"""Learning rates of fine-tuning: pre-trained weights slower than new ones, early layers slower than late ones."""
 
 from __future__ import annotations
 

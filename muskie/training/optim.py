@@ -81,8 +81,8 @@ class OptimConfig:
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """The optimiser over all parameters that need a gradient, with weight decay on the weights of linear and convolution layers
-    alone. Its groups hold as `scale` what the learning rate of their parameters is multiplied with."""
+    """The optimiser over all parameters that need a gradient, with weight decay on the weights of linear and convolution
+    layers alone. Its groups hold as `scale` what the learning rate of their parameters is multiplied with."""
     decayed, scales = _weights(model, nn.Linear | _ConvNd), config.scales(model)
     matrices = set()
     if config.name == "muon":

@@ -1,5 +1,5 @@
-"""What is said of the geometry of a scene, by a model, by the truth, or by nobody, and how it is scored: one place for the suites
-and for validation while training."""
+"""What is said of the geometry of a scene, by a model, by the truth, or by nobody, and how it is scored: one place for
+suites and for validation while training."""
 
 from __future__ import annotations
 
