@@ -1,35 +1,40 @@
-"""What a model was trained on, in all its runs: kept beside its weights, so that no evaluation calls such frames held out."""
+"""What weights were trained on, in all their trainings: kept with them, so that no evaluation calls such frames held out."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import OmegaConf
 
+from muskie.data.index import SceneIndex
 from muskie.errors import CheckpointError
 from muskie.paths import typed_path
 
 FILE = "trained_on.yaml"
-"""In the folder of a run and in its `model/`: a list of `{data: ..., holdout: ...}`, the sections of a configuration, one for
-each data that was trained on; and of `{unknown: NAME}` for weights of which nothing is known."""
+"""Beside `model.safetensors`; checkpoints hold the same under `"past"`. A list of `{data: ..., holdout: ..., listed: ...}`:
+the sections of a configuration and the fingerprint of the frames that were trained on; and of `{unknown: NAME}` for weights
+of which nothing is known."""
 
 Entry = Mapping[str, Any]
 
 
 def history(path: Path) -> list[Entry] | None:
-    """What a run, a model folder or a checkpoint was trained on; None: nothing tells.
+    """What the weights of a run's `model/`, a model folder or a checkpoint were trained on; None: nothing tells.
 
     Raises:
         CheckpointError: the file that tells is broken.
     """
-    for folder in _folders(path):
+    if path.is_file():
+        return _of_checkpoint(path)
+    for folder in (path / "model", path):
         if (folder / FILE).is_file():
             return _read(folder / FILE)
-        if (folder / "config.yaml").is_file():  # a run of before this file was written
-            return _of_config(folder / "config.yaml")
-    return None
+    configs = [path / "config.yaml", *([path.resolve().parent / "config.yaml"] if path.resolve().name == "model" else [])]
+    return next((_of_config(file) for file in configs if file.is_file()), None)  # of runs of before the file
 
 
 def of_weights(name: str, key: str) -> list[Entry]:
@@ -38,39 +43,69 @@ def of_weights(name: str, key: str) -> list[Entry]:
     return (history(path) if path.exists() else None) or [{"unknown": name}]
 
 
-def extended(before: Sequence[Entry], settings: str) -> list[Entry]:
-    """A history and one training more, by its configuration (YAML)."""
-    now = _of_text(settings)
-    return [*before, *(entry for entry in now if entry not in before)]
+def of_state(state: Mapping[str, Any]) -> list[Entry]:
+    """As `history`, of a checkpoint's content."""
+    return list(state["past"]) if "past" in state else _of_text(str(state["settings"]))
+
+
+def extended(before: Sequence[Entry], settings: str, index: SceneIndex | None = None) -> list[Entry]:
+    """A history and one training more, which comes last.
+
+    Args:
+        before: the history.
+        settings: the configuration of the training (YAML).
+        index: the frames that it trains on.
+    """
+    config: Any = OmegaConf.to_container(OmegaConf.create(settings), resolve=True)
+    listed = fingerprint(index) if index is not None else None
+    now: dict[str, Any] = {"data": config["data"], "holdout": config["holdout"]}
+    if listed is not None:
+        now["listed"] = listed
+    same = {key: now[key] for key in ("data", "holdout")}
+    return [*(e for e in before if {key: e.get(key) for key in same} != same or e.get("listed") not in (None, listed)), now]
+
+
+def fingerprint(index: SceneIndex) -> str:
+    """Of the names of all scenes and frames of a part, in their order; those of sources without end are what their settings
+    say."""
+    digest = hashlib.blake2b(digest_size=12)
+    for source in index.sources:
+        if source.uniform_length:
+            continue
+        for number in range(index.places(source)):
+            place = index.place(source, number)
+            digest.update("\n".join([place.scene.name, *place.frames, ""]).encode())
+    return digest.hexdigest()
 
 
 def write(folder: Path, entries: Sequence[Entry]) -> None:
-    """Keeps a history in a folder."""
-    OmegaConf.save(OmegaConf.create([dict(entry) for entry in entries]), folder / FILE)
-
-
-def _folders(path: Path) -> list[Path]:
-    """Where a history may lie, of a run, its `model/`, or one of its checkpoints."""
-    path = path.resolve()
-    return (
-        [path, path.parent] if path.is_dir() and path.name == "model" else [path] if path.is_dir() else [path.parent.parent]
-    )
+    """Keeps a history in the folder of a model, which is made if missing; beside first, then renamed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / f".{FILE}.part"
+    OmegaConf.save(OmegaConf.create([dict(entry) for entry in entries]), beside)
+    beside.replace(folder / FILE)
 
 
 def _read(file: Path) -> list[Entry]:
+    mend = "have the model written anew, or remove the file, and nothing is known of what it was trained on"
     try:
         entries = OmegaConf.to_container(OmegaConf.load(file))
     except Exception as error:  # YAML's own, OmegaConf's and Python's for bytes that are no text
-        raise CheckpointError(
-            f"{file}: cannot be read ({type(error).__name__}); it is a list of data and holdout"
-        ) from error
+        raise CheckpointError(f"{file}: cannot be read ({type(error).__name__}); {mend}") from error
     if not isinstance(entries, list) or not all(_is_entry(entry) for entry in entries):
-        raise CheckpointError(f"{file}: expected a list of {{data: ..., holdout: ...}}")
+        raise CheckpointError(f"{file}: expected a list of {{data: ..., holdout: ...}}; {mend}")
     return entries
 
 
 def _is_entry(entry: Any) -> bool:
     return isinstance(entry, dict) and ("unknown" in entry or {"data", "holdout"} <= set(entry))
+
+
+def _of_checkpoint(file: Path) -> list[Entry] | None:
+    try:
+        return of_state(torch.load(file, map_location="cpu", weights_only=True, mmap=True))
+    except Exception:  # no checkpoint of ours; whoever loads it says so
+        return None
 
 
 def _of_config(file: Path) -> list[Entry] | None:
@@ -81,5 +116,8 @@ def _of_config(file: Path) -> list[Entry] | None:
 
 
 def _of_text(settings: str) -> list[Entry]:
+    """Of a configuration alone: its data, and before it whatever it started from."""
     config: Any = OmegaConf.to_container(OmegaConf.create(settings), resolve=True)
-    return [{"data": config["data"], "holdout": config["holdout"]}]
+    started = [config.get(key) for key in ("init_from", "resume")]
+    before = [e for name in started if name and name != "auto" for e in of_weights(str(name), "init_from")]
+    return extended(before, settings)

@@ -148,14 +148,19 @@ class SceneIndex:
         scene = source.scene(self._scenes(source)[number])
         return Place(source, scene, self._frames(source, scene))
 
-    def holds(self, source: SceneSource, number: int, frame: str) -> bool:
-        """Whether a frame of scene `number` of a source belongs to this part."""
-        return number in self._scenes(source) and frame in self._frames(source, source.scene(number))
-
     def among(self, wanted: Collection[str]) -> set[str]:
         """Which of some frames, given by their `SceneSource.identity`, belong to this part."""
-        found = ((source, *frame) for source in self.sources for frame in source.find(wanted))
-        return {identity for source, number, frame, identity in found if self.holds(source, number, frame)}
+        found: set[str] = set()
+        for source in self.sources:
+            scenes = self._scenes(source)
+            by_scene: dict[int, list[tuple[str, str]]] = {}
+            for number, frame, identity in source.find(wanted):
+                if number in scenes:
+                    by_scene.setdefault(number, []).append((frame, identity))
+            for number, frames in by_scene.items():
+                ours = set(self._frames(source, source.scene(number)))
+                found.update(identity for frame, identity in frames if frame in ours)
+        return found
 
     def draw(self, rng: np.random.Generator) -> Place:
         """A source, uniformly, then one of its places, uniformly."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ class PosedScenes(Views):
         """Joins scenes along B."""
         posed = [scene for scene in scenes if isinstance(scene, PosedScenes)]
         parts = {f.name: [getattr(scene, f.name) for scene in posed] for f in fields(PosedScenes)}
-        joined = {
+        joined: dict[str, Any] = {
             name: torch.cat(values) if isinstance(values[0], Tensor) else [one for value in values for one in value]
             for name, values in parts.items()
         }
@@ -50,8 +51,9 @@ class PosedScenes(Views):
 
     def pin_memory(self) -> PosedScenes:
         """For the data loader: tensors in page-locked memory."""
-        parts = {f.name: getattr(self, f.name) for f in fields(self)}
-        return PosedScenes(**{name: v.pin_memory() if isinstance(v, Tensor) else v for name, v in parts.items()})
+        parts: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        pinned: dict[str, Any] = {k: v.pin_memory() if isinstance(v, Tensor) else v for k, v in parts.items()}
+        return PosedScenes(**pinned)
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class PosedDataset(Dataset[Views]):
             told.append(f"{place.name}: passed over, no depth is known in the views drawn")
         raise DataError(
             f"{TRIES} scenes were drawn and none can be used, the last: {told[-1]}. Training reconstruction needs depth and "
-            f"cameras; sources with both: data=synthetic, sevenscenes, scannet, navi, nrgbd, co3d, tum"
+            f"cameras; sources with both: data=synthetic, sevenscenes, scannet, navi, nrgbd, co3d, tum, eth3d, dtu"
         )
 
     def _detail(self, shape: LoadShape) -> int:

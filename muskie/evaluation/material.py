@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tqdm import tqdm
@@ -13,7 +14,7 @@ from muskie.errors import DataError
 from muskie.evaluation.trained_on import TrainedFrames
 from muskie.evaluation.views.angle_pairs import AnglePairs
 from muskie.evaluation.views.pair_choice import PairChoice
-from muskie.evaluation.views.posed_views import PosedViews, posed_batches
+from muskie.evaluation.views.posed_views import PosedViews, posed_batches, read_posed
 from muskie.evaluation.views.view_sets import ViewChoice, ViewSet
 
 
@@ -63,16 +64,25 @@ class Material:
             DataError: there are none, or, with `refuse`, a backbone was trained on some that count as held out.
         """
         if self._view_sets is None:
+            self._check_geometry()
             self._view_sets = self._not_trained_on(self.views.choose(self.index))
         return self._view_sets
 
     def pair_sets(self) -> AnglePairs:
         """The pairs of two-view suites, chosen once; as `view_sets`."""
         if self._pair_sets is None:
+            self._check_geometry()
             chosen = self.pairs.pairs(self.index)
             self._not_trained_on(chosen.sets)
             self._pair_sets = chosen
         return self._pair_sets
+
+    def _check_geometry(self) -> None:
+        """One frame of each source shows whether there is any: before advice about views, which would not help."""
+        for source in self.index.sources:
+            place = self.index.place(source, 0)
+            with suppress(OSError):  # another one may be readable
+                read_posed(ViewSet(source, place.scene, (place.frames[0],)), self.size)
 
     def _not_trained_on(self, sets: list[ViewSet]) -> list[ViewSet]:
         if not self.refuse or self.index.part != "heldout":
@@ -83,8 +93,8 @@ class Material:
             if seen:
                 raise DataError(
                     f"{name} was trained on {len(seen)} of the {len(frames)} frames that would be measured as held out, "
-                    f"such as {min(seen)}; leave data= and holdout.* out to measure on what its last run held out, or take "
-                    f"part=all, and the table says how many it has seen"
+                    f"such as {min(seen)}. With part=all the table says how many it has seen; what its last training held "
+                    f"out is measured without data= and holdout.*, unless an earlier one has seen that"
                 )
         return sets
 

@@ -75,6 +75,8 @@ class EvaluationSettings:
     """
 
     def __init__(self, config: DictConfig) -> None:
+        if missing := sorted(OmegaConf.missing_keys(config)):
+            raise ConfigError(f"{', '.join(missing)} must be given, e.g. {missing[0]}=PATH")
         plain = OmegaConf.to_container(config, resolve=True)
         assert isinstance(plain, dict)
         self.plain = {str(key): value for key, value in plain.items()}
@@ -171,8 +173,9 @@ class EvaluationSettings:
         found = {}
         for spec in self.backbones:
             given = spec if isinstance(spec, Mapping) else {"name": spec}
-            name = str(given["name"])
-            if name not in list_models() and given.get("pretrained", True):
+            name = str(given.get("name") or "")
+            fresh = not name or (name in list_models() and not Path(name).is_dir())
+            if not fresh and given.get("pretrained", True):
                 past = [{"unknown": name}] if name.startswith(TIMM) else of_weights(name, "backbone")
                 found[str(given.get("label") or label_of(name))] = TrainedFrames(past)
         return found

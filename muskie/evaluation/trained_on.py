@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ from omegaconf import OmegaConf
 
 from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.loading import build_sources
-from muskie.errors import ConfigError, DataError
-from muskie.history import Entry, history
+from muskie.errors import ConfigError
+from muskie.history import Entry, fingerprint, history
 from muskie.paths import typed_path
 
 
@@ -36,37 +37,40 @@ class RunData:
     past: Sequence[Entry]
 
 
-@dataclass
+@dataclass(frozen=True)
 class TrainedFrames:
     """The frames that a model was trained on, by its history; nothing is listed before it is asked for."""
 
     past: Sequence[Entry]
-    _indices: dict[str, SceneIndex | None] = field(default_factory=dict)
 
     def among(self, wanted: Collection[str]) -> set[str]:
         """Which of some frames, given by their identity, were trained on, so far as is known."""
-        return set().union(*(index.among(wanted) for index in self._known() if index is not None))
+        found: set[str] = set()
+        for part, _ in self._parts():
+            if part is not None:
+                found |= part.among(wanted)
+        return found
 
     @property
     def all_known(self) -> bool:
-        """Whether all that it was trained on is known, and is there to compare with."""
-        return None not in self._known()
+        """Whether all that it was trained on is known, is there to compare with, and lists the same frames as then."""
+        return all(part is not None and same for part, same in self._parts())
 
-    def _known(self) -> list[SceneIndex | None]:
-        for entry in self.past:
-            key = json.dumps(entry, sort_keys=True, default=str)
-            if key not in self._indices:
-                self._indices[key] = _index(entry)
-        return list(self._indices.values())
+    def _parts(self) -> list[tuple[SceneIndex | None, bool]]:
+        return [_part(json.dumps(entry, sort_keys=True, default=str)) for entry in self.past]
 
 
-def _index(entry: Entry) -> SceneIndex | None:
-    if "unknown" in entry:
-        return None
+@lru_cache(maxsize=64)
+def _part(entry: str) -> tuple[SceneIndex | None, bool]:
+    """The frames that an entry of a history, in JSON, means, and whether they are those of then; listed once for all."""
+    known = json.loads(entry)
+    if "unknown" in known:
+        return None, False
     try:
-        return SceneIndex(build_sources(entry["data"]), "train", HoldOut(**entry["holdout"]))
-    except (ConfigError, DataError):  # moved, or of a class that is not here
-        return None
+        part = SceneIndex(build_sources(known["data"]), "train", HoldOut(**known["holdout"]))
+        return part, "listed" not in known or known["listed"] == fingerprint(part)
+    except Exception:  # moved, closed to us, or of a class that is not here
+        return None, False
 
 
 def run_folder(name: str) -> Path | None:

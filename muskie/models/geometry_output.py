@@ -11,8 +11,8 @@ from muskie.geometry import transform_points
 
 @dataclass
 class Geometry:
-    """Points, cameras and confidence of views; OpenCV axes. Of each scene, the scale and the world frame are the model's own:
-    no view defines them.
+    """Points, cameras and confidence of views; OpenCV axes. The scale and the world frame of a scene are the model's own: no
+    view defines them.
 
     Attributes:
         local_points: float32 [B, V, H, W, 3], the surface at each pixel in its own camera, z > 0.

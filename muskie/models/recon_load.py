@@ -16,7 +16,7 @@ from muskie.errors import CheckpointError, ConfigError, nearest
 from muskie.models.masked_view import MaskedViewModel
 from muskie.models.model_kind import RECONSTRUCTION, check_kind
 from muskie.models.reconstruction import ReconstructionModel
-from muskie.models.variants import model_folder, list_models
+from muskie.models.variants import list_models, model_folder
 
 
 def create_reconstruction_model(backbone: Spec | MaskedViewModel, **settings: Any) -> ReconstructionModel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from difflib import get_close_matches
@@ -149,6 +150,7 @@ def model_folder(given: str | Path) -> str | Path:
     if not missing:
         return folder
     if not _missing(folder / "model"):
+        _warn_if_older(folder)
         return folder / "model"
     if folder.exists() or isinstance(given, Path) or folder.is_absolute():
         hint = "; the run has not ended, continue it" if (folder / "checkpoints").is_dir() else _models_in(folder)
@@ -161,6 +163,16 @@ def model_folder(given: str | Path) -> str | Path:
     if given in _variants:
         raise CheckpointError(f"{given} is a model without weights: muskie.create_model({given!r}) makes a new one")
     return str(given)
+
+
+def _warn_if_older(run: Path) -> None:
+    """A run that was continued and has not ended again has newer weights than those of its `model/`."""
+    written = (run / "model" / "config.json").stat().st_mtime
+    newer = [path.name for path in sorted((run / "checkpoints").glob("step-*.pt")) if path.stat().st_mtime > written]
+    if newer:
+        warnings.warn(
+            f"{run}: model/ is of its last end; {newer[-1]} is newer: the run goes on, or was stopped", stacklevel=3
+        )
 
 
 def _models_in(folder: Path, like: str = "") -> str:

@@ -117,8 +117,8 @@ class Finetuning(Run):
 
         def scores(at_end: bool) -> tuple[Mapping[str, float], str]:
             if at_end:
-                self.save_model()
-                heldout.write_cloud(folder, device, dtype)
+                self.save_model()  # what comes now takes a while, and may be stopped
+                heldout.write_cloud(folder / "reconstruction", device, dtype)
             return heldout.measure(device, dtype)
 
         if heldout.index is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -94,16 +94,17 @@ class HeldOut:
         self.unreadable = self._samples.unreadable
         self._posed = self._first_posed()
 
-    def trained_before(self) -> str:
+    @cached_property
+    def seen_before(self) -> str:
         """Which held-out frames earlier trainings of these weights have seen, in words; "" if none. Up to 64 places of a
         source are looked at."""
         if self.index is None or len(self.past) < 2:
-            return ""
+            return ""  # its own part for training holds none of them
         places = [
             self.index.place(source, n) for source in self.index.sources for n in evenly(self.index.places(source), ENDLESS)
         ]
         frames = {place.source.identity(place.scene, frame) for place in places for frame in place.frames}
-        seen = TrainedFrames(self.past[:-1]).among(frames)
+        seen = TrainedFrames(self.past).among(frames)
         return f"{len(seen)} of {len(frames)} frames" if seen else ""
 
     def _first_posed(self) -> PosedViews | None:

@@ -68,7 +68,12 @@ class Pretraining(Run):
 
     @property
     def measured(self) -> str | None:
-        return str(self.gain) if self.gain else None
+        seen = (
+            f"; {self.heldout.seen_before} of what it is measured on were trained on before"
+            if self.heldout.seen_before
+            else ""
+        )
+        return f"{self.gain}{seen}" if self.gain else None
 
     def measures(self, folder: Path) -> list[Measure]:
         """The cross-view gain, and suites if they are asked for; nothing without held-out data."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -121,7 +122,8 @@ class ReconstructionHeldOut:
         self._batches = list(posed_batches(sets, (self.size, self.size), config.batch))
         self.unreadable = [message for views in self._batches for message in views.unreadable]
 
-    def trained_before(self) -> str:
+    @property
+    def seen_before(self) -> str:
         """Which held-out frames earlier trainings of these weights have seen; "" where it is not looked up."""
         return ""
 
@@ -172,8 +174,21 @@ class ReconstructionHeldOut:
         return {"depth": depth_page(first.images[0], first.depth[0], z, confidence)}
 
     def write_cloud(self, folder: Path, device: torch.device, dtype: torch.dtype | None) -> list[Path]:
-        """Writes the point cloud of the first sample; gives the files."""
-        return []
+        """Writes the first sample as a reconstruction, beside the truth's picture; gives the files.
+
+        What needs a library that is not installed is left out.
+        """
+        if not self._batches:
+            return []
+        from muskie.reconstruction.export import export
+        from muskie.reconstruction.result import Reconstruction
+
+        first = _one(self._batches[0])
+        geometry = self._geometry(first, device, dtype)
+        cpu = Geometry(*(None if part is None else part.cpu() for part in vars(geometry).values()))  # type: ignore[arg-type]
+        found = Reconstruction.from_geometry(cpu, first.images[0])
+        formats = ["ply", "sheet", *(["glb"] if find_spec("trimesh") else [])]
+        return export(found, folder, formats=formats, overwrite=True)
 
 
 def _one(views: PosedViews) -> PosedViews:

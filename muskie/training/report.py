@@ -74,8 +74,11 @@ def introduction(run: Run) -> Iterator[str]:
         yield f"warning: goes on with other data than the checkpoint's; to begin anew on them, {anew}"
     if any(line.startswith("holdout.") for line in changed) and run.settings["holdout"].share:
         yield f"warning: holds out other data than before, some of which may have been trained on; to begin anew, {anew}"
-    if seen := run.heldout.trained_before():
-        yield f"warning: the weights that this run starts from were trained on {seen}, which it calls held out; {anew}"
+    if seen := run.heldout.seen_before:
+        yield (
+            f"warning: the weights that this run starts from were trained on {seen}, which it calls held out; "
+            f"hold the same out, or measure on other data"
+        )
     if run.unreadable:
         what = _plural(len(run.unreadable), "unreadable image")
         yield f"left out of the measure: {what}, the first: {run.unreadable[0]}"

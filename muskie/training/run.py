@@ -20,7 +20,7 @@ from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.loading import SceneLoader, build_sources
 from muskie.data.plan import StepPlan
 from muskie.errors import CheckpointError, ConfigError
-from muskie.history import Entry, extended, history, of_weights
+from muskie.history import Entry, extended, of_state, of_weights
 from muskie.history import write as write_history
 from muskie.paths import check_writable, typed_path
 from muskie.training import checkpoint
@@ -82,7 +82,7 @@ class Run(ABC):
         self.done: int = self.state["step"] if self.state else 0
         self.folder = self.start.folder
         self.past = self._past()
-        self.heldout.past = extended(self.past, self.settings_text)
+        self.heldout.past = extended(self.past, self.settings_text, self.train_index)
 
     # What a subclass says
 
@@ -149,11 +149,8 @@ class Run(ABC):
 
     def _past(self) -> list[Entry]:
         """What the weights that the run starts from were trained on."""
-        own = history(self.start.folder) if self.start.folder and self.start.in_own_folder else None
-        if own is not None:
-            return own
-        if self.start.checkpoint:
-            return of_weights(str(self.start.checkpoint), "resume")
+        if self.state is not None:
+            return of_state(self.state)
         given = [*self.weights_before, *([self.settings["init_from"]] if self.settings["init_from"] else [])]
         return [entry for name in given for entry in of_weights(name, "init_from")]
 
@@ -204,7 +201,6 @@ class Run(ABC):
                     f"log_dir={str(self.log_dir)!r} cannot be written ({error.strerror}); give another one"
                 ) from error
         (folder / "config.yaml").write_text(self.settings_text)
-        write_history(folder, self.heldout.past)
         return folder
 
     def save_model(self) -> None:
@@ -215,8 +211,9 @@ class Run(ABC):
             # The hub's library leaves a card that is there. Of a run that was finished already it may hold the measure.
             if card.is_file() and not (self.finished and f", {self.done} steps" in card.read_text()):
                 card.unlink()
+            # First what they were trained on: weights that know too much of it harm nobody.
+            write_history(folder, self.heldout.past)
             self.model.save_pretrained(folder, model_card_kwargs={"title": self.folder.name, "result": result(self)})
-            write_history(folder, history(self.folder) or [])
 
     def _model_is_older(self) -> bool:
         """Whether a run that is at its end was killed before it had written `model/`; `config.json` comes last in it."""

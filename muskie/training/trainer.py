@@ -63,6 +63,7 @@ class Trainer:
         folder: of the run; checkpoints go to `folder/checkpoints`.
         telemetry: records and shows.
         measures: see `Measure`; the same on all ranks but for `run`.
+        kept: what checkpoints hold besides, fit for `torch.load` without code.
         held_out_pictures: pictures by name, drawn with the model in evaluation mode; needed on the first rank alone.
     """
 
@@ -77,10 +78,11 @@ class Trainer:
         telemetry: Telemetry,
         measures: Sequence[Measure] = (),
         held_out_pictures: Callable[[], Mapping[str, Tensor]] | None = None,
+        kept: Mapping[str, Any] | None = None,
     ) -> None:
         self.task, self.config, self.optim, self.run, self.ranks = task, config, optim, run, ranks
         self.folder, self.telemetry = folder, telemetry
-        self.measures, self.held_out_pictures = measures, held_out_pictures
+        self.measures, self.held_out_pictures, self.kept = measures, held_out_pictures, dict(kept or {})
         self.dtype = config.autocast_dtype(ranks.device)
         self.model = task.model.to(ranks.device).train()
         self.optimizer = build_optimizer(self.model, optim)
@@ -105,6 +107,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "settings": settings,
+            **self.kept,
         }
 
     def restore(self, state: dict[str, Any], origin: str) -> None:

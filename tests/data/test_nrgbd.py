@@ -136,3 +136,10 @@ def test_what_is_missing_is_told_with_a_way_out(tmp_path: Path) -> None:
         NeuralRGBD(tmp_path, scenes=["kitchn"])
     with pytest.raises(DataError, match=r"kitchen: no folder data\.depth='depths'; there is 'depth'"):
         NeuralRGBD(tmp_path, depth="depths")
+
+
+def test_a_frame_stored_twice_is_one_frame(tmp_path: Path) -> None:
+    write_scene(tmp_path / "kitchen")
+    images = tmp_path / "kitchen" / "images"
+    Image.open(images / "img1.png").save(images / "img1.jpg")
+    assert [name[:4] for name in NeuralRGBD(tmp_path).scene(0).frames] == ["img0", "img1"]

@@ -107,7 +107,7 @@ def test_crops_are_centred() -> None:
 
 
 def test_a_mirrored_picture_is_one_of_a_mirrored_world() -> None:
-    """Where a camera projects a point, the camera of the mirrored picture projects the mirrored point to the mirrored place."""
+    """Where a camera has a point, the camera of the mirrored picture has the mirrored point, mirrored."""
     rng = np.random.default_rng(0)
     turn, _ = np.linalg.qr(rng.standard_normal((3, 3)))
     pose = np.eye(4)

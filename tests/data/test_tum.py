@@ -181,3 +181,13 @@ def test_what_is_missing_is_told_with_a_way_out(tmp_path: Path) -> None:
     for wrong in ([525.0, 525.0], [0.0, 525.0, 319.5, 239.5]):
         with pytest.raises(ConfigError, match=r"data\.intrinsics=.*expected \[fx, fy, cx, cy\] for 640x480, or null"):
             TumRGBD(tmp_path, intrinsics=wrong)
+
+
+def test_a_quaternion_of_any_length_is_the_same_rotation(tmp_path: Path) -> None:
+    write_sequence(tmp_path / "walk", numbers=(0,))
+    numbers = np.array(pose_line(START, 0).split(), dtype=float)
+    numbers[4:] *= -1.2
+    (tmp_path / "walk" / "groundtruth.txt").write_text(" ".join(f"{number:.9f}" for number in numbers))
+    camera = frames(TumRGBD(tmp_path))[0].camera
+    assert camera is not None
+    np.testing.assert_allclose(camera.cam2world, shoot(0, *SIZE).cam2world, atol=1e-6)

@@ -13,8 +13,10 @@ from PIL import Image
 from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.loading import build_sources
 from muskie.data.scene import SceneSource
+from muskie.data.sources.synthetic import SyntheticRooms
 from muskie.errors import ConfigError
-from muskie.evaluation.trained_on import TrainedFrames, choose_part, run_folder, runs_among
+from muskie.evaluation.trained_on import TrainedFrames, _part, choose_part, run_folder, runs_among
+from muskie.history import fingerprint
 
 ROOMS = {"_target_": "muskie.data.sources.synthetic.SyntheticRooms", "frames": 4}
 SEVEN = "muskie.data.sources.sevenscenes.SevenScenes"
@@ -79,6 +81,33 @@ def test_files_by_whatever_root_and_class(scenes: Path, tmp_path: Path) -> None:
         ({"sources": {"one": {"_target_": FOLDERS, "root": str(scenes / "a")}, "rooms": ROOMS}}, 8),
     ):
         assert trained(measured, entry(data, share=0)) == seen, data
+
+
+def test_links_to_single_files(scenes: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "chosen" / "scene"
+    folder.mkdir(parents=True)
+    for number, file in enumerate(sorted((scenes / "a").rglob("*.png"))):
+        (folder / f"{number}.png").symlink_to(file)
+    measured = frames({"_target_": SEVEN, "root": str(scenes)})
+    assert trained(measured, entry({"_target_": FOLDERS, "root": str(tmp_path / "chosen")}, share=0)) == 8
+
+
+def test_data_that_has_grown_is_no_longer_known(scenes: Path) -> None:
+    data = {"_target_": SEVEN, "root": str(scenes)}
+    then = {**entry(data), "listed": fingerprint(SceneIndex(build_sources(data), "train", HoldOut(0.5)))}
+    assert TrainedFrames([then]).all_known
+    for number in (8, 9):
+        Image.new("RGB", (8, 8)).save(scenes / "a" / "seq-00" / f"frame-{number:06d}.color.png")
+    _part.cache_clear()  # as in the next process
+    assert not TrainedFrames([then]).all_known and TrainedFrames([then]).among(frames(data))
+
+
+def test_long_scenes_are_looked_up_in_no_time() -> None:
+    """All of 30,000 frames of a scene, which would take minutes one by one."""
+    long = SyntheticRooms(scenes=1, frames=30_000)
+    index = SceneIndex([long], "train", HoldOut(0.5))
+    wanted = {long.identity(long.scene(0), frame) for frame in long.scene(0).frames}
+    assert len(index.among(wanted)) == 15_000
 
 
 def test_all_of_its_trainings_count(scenes: Path) -> None:

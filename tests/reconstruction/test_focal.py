@@ -47,7 +47,7 @@ def test_it_is_the_least_sum_of_distances(outliers: Tensor) -> None:
 
     def total(f: float) -> float:
         y, x = torch.meshgrid(torch.arange(height) + 0.5 - height / 2, torch.arange(width) + 0.5 - width / 2, indexing="ij")
-        misses = torch.stack([x, y], -1) - f * outliers[..., :2] / outliers[..., 2:]
+        misses = outliers[..., :2] / outliers[..., 2:] - torch.stack([x, y], -1) / f
         return float(misses.norm(dim=-1).sum())
 
     assert total(focal) <= min(total(focal * 1.001), total(focal * 0.999))

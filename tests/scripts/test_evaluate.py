@@ -95,6 +95,9 @@ def test_what_a_run_was_trained_on_is_not_measured_as_held_out(run: Path, evalua
     ):
         with pytest.raises(SystemExit, match=r"one was trained on \d+ of the \d+ frames that would be measured as held out"):
             script.main(f"{run} {words} {SMALL}".split())
+    pairs = "suite=probe3d pairs.distance=1 pairs.samples=9"
+    with pytest.raises(SystemExit, match=r"one was trained on \d+ of the \d+ frames that would be measured as held out"):
+        script.main(f"{run} holdout.share=0.6 {pairs}".split())
     assert len(list((run / "evaluation").iterdir())) == len(list((run / "evaluation").glob("*/results.json")))
     (table,) = evaluate(f"{run} holdout.share=0.2 floors=false untrained=false out=fewer {SMALL}")
     assert "held-out frames" in table.notes[0], "the last two rooms of ten are among the four that it held out"

@@ -155,7 +155,7 @@ def test_what_is_frozen_stays_and_the_rest_moves(tmp_path: Path) -> None:
 
 
 def test_rates_reach_the_optimiser(tmp_path: Path) -> None:
-    """Without decay and momentum's start, AdamW's first step is the learning rate: slow weights move by their share of it."""
+    """Without decay, AdamW's first step is the learning rate: slow weights move by their share of it."""
     words = ["optim.backbone_rate=0.1", "optim.weight_decay=0", "optim.warmup=0", "trainer.steps=1", "optim.clip=0"]
     run = finetuning([f"output_dir={tmp_path}", *words])
     before = {name: p.detach().clone() for name, p in run.model.named_parameters()}

@@ -52,8 +52,8 @@ def undistort_depth(
     x = ((np.arange(width) + 0.5 - intrinsics[0, 2]) / intrinsics[0, 0]).astype(np.float32)
     y = ((np.arange(height) + 0.5 - intrinsics[1, 2]) / intrinsics[1, 1]).astype(np.float32)
     for top in range(0, height, ROWS):
-        rays = np.meshgrid(x, y[top : top + ROWS])
-        column, row = (np.floor(pixels).astype(np.int32) for pixels in distort(*rays, parameters))
+        rays_x, rays_y = np.meshgrid(x, y[top : top + ROWS])
+        column, row = (np.floor(pixels).astype(np.int32) for pixels in distort(rays_x, rays_y, parameters))
         inside = (column >= 0) & (column < depth.shape[1]) & (row >= 0) & (row < depth.shape[0])
         values = np.where(inside, depth[np.where(inside, row, 0), np.where(inside, column, 0)], 0)
         found[top : top + ROWS] = np.where(np.isfinite(values) & (values > 0), values, 0)

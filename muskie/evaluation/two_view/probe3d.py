@@ -156,32 +156,41 @@ class Locations:
     def best(self, config: Probe3DConfig) -> tuple[dict[str, Tensor], Tensor]:
         """What no matcher can surpass: metric -> bool [B, N], and which of these count, as many as any matcher keeps.
 
-        A location can be a hit in pixels if its projection is near enough to some centre of the grid, and in space if its
-        point is to some point of view 1. Those that can be are kept first, whatever else they are by another threshold.
+        A location can be a hit in pixels if its projection is near enough to some centre of the grid that may be matched
+        to, and in space if its point is to some point of view 1. Those that can be are kept first, whatever else they are
+        by another threshold.
         """
-        nearest = nearest_centres(self.positions, self.grid, self.size)
-        pixels = (nearest - self.positions).norm(dim=-1).nan_to_num(torch.inf)
-        able = self._hits(pixels, self._nearest_points(), config) | {"seen": self.seen}
+        if config.known_targets:
+            centres = self.centres.expand(len(self.positions), -1, -1)
+            pixels = nearest_distance(self.positions, centres, self.known[:, 1])
+        else:
+            nearest = nearest_centres(self.positions, self.grid, self.size)
+            pixels = (nearest - self.positions).norm(dim=-1)
+        pixels = pixels.nan_to_num(torch.inf)
+        metres = nearest_distance(self.points[:, 0], self.points[:, 1], self.known[:, 1])
+        able = self._hits(pixels, metres, config) | {"seen": self.seen}
         known = self.known[:, 0] & (not config.known_targets or self.known[:, 1].sum(1, keepdim=True) > 1)
         keep = min(config.keep, known.shape[1])
         counted = torch.arange(keep, device=known.device) < known.sum(1, keepdim=True)
         return {name: (hit & known).sort(dim=1, descending=True).values[:, :keep] for name, hit in able.items()}, counted
 
-    def _nearest_points(self, memory: float = 0.5) -> Tensor:
-        """Metres from each location of view 0 to the nearest point that view 1 measured, [B, S]; at most `memory` GiB."""
-        together = max(int(memory * 2**30 / (4 * len(self.centres))), 1)
-        found = []
-        for points, known in zip(self.points, self.known[:, 1], strict=True):
-            middle = points[1].mean(0)
-            one, other = (points - middle).float()  # differences of such numbers are exact to micrometres
-            near = [torch.cdist(part, other[known], compute_mode=EXACT) for part in one.split(together)]
-            found.append(torch.cat([d.amin(1) if d.shape[1] else d.new_full((len(d),), torch.inf) for d in near]))
-        return torch.stack(found)
-
     def same(self) -> Matches:
         """Every location of known depth, matched to itself."""
         numbers = torch.arange(len(self.centres), device=self.centres.device).expand_as(self.seen)
         return Matches(numbers, numbers, self.known[:, 0])
+
+
+def nearest_distance(ones: Tensor, others: Tensor, known: Tensor, memory: float = 0.5) -> Tensor:
+    """From each of [B, S, D] places to the nearest of [B, T, D] that is known [B, T]: [B, S], infinite where none is.
+    Takes at most `memory` GiB."""
+    together = max(int(memory * 2**30 / (4 * others.shape[1])), 1)
+    found = []
+    for places, targets, which in zip(ones, others, known, strict=True):
+        middle = targets.mean(0)
+        one, other = (places - middle).float(), (targets - middle).float()[which]  # exact to millionths
+        near = [torch.cdist(part, other, compute_mode=EXACT) for part in one.split(together)]
+        found.append(torch.cat([d.amin(1) if d.shape[1] else d.new_full((len(d),), torch.inf) for d in near]))
+    return torch.stack(found)
 
 
 def _pick(values: Tensor, numbers: Tensor) -> Tensor:

@@ -1,0 +1,200 @@
+"""COLMAP's model files, binary and text: `cameras`, `images`, `points3D` (COLMAP documentation, "Output Format").
+
+Each view has its own camera, PINHOLE, without distortion. Cameras and images are numbered as the views, from 1; points
+from 1 too. Poses are world to camera; quaternions are w, x, y, z; pixel centres are at integer + 0.5, as here.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from muskie.errors import ConfigError
+from muskie.geometry import invert
+from muskie.reconstruction.confidence import EDGE, PERCENTILE
+from muskie.reconstruction.export.folder import written_whole
+from muskie.reconstruction.export.tracks import Tracks, make_tracks
+from muskie.reconstruction.result import Reconstruction
+from muskie.reconstruction.rotations import nearest_rotation, quaternion_wxyz
+
+MAX_POINTS = 100_000
+RESOLUTIONS = ("original", "processed")
+_PINHOLE = 1
+_POINT2D = np.dtype([("xy", "<f8", 2), ("point", "<i8")])
+_POINT3D = np.dtype([("id", "<u8"), ("xyz", "<f8", 3), ("rgb", "u1", 3), ("error", "<f8"), ("length", "<u8")])
+_ELEMENT = np.dtype([("image", "<u4"), ("index", "<u4")])
+
+
+@dataclass
+class _Model:
+    """What the files hold, all of it in COLMAP's own terms.
+
+    Attributes:
+        names, sizes: of V images, (W, H).
+        parameters: [V, 4], fx, fy, cx, cy.
+        quaternions, translations: [V, 4] and [V, 3].
+        tracks: points and observations; `xy` in pixels of these images.
+        index: [M], which of its image's observations one is.
+        first: [V + 1], where each image's observations begin.
+    """
+
+    names: list[str]
+    sizes: list[tuple[int, int]]
+    parameters: np.ndarray
+    quaternions: np.ndarray
+    translations: np.ndarray
+    tracks: Tracks
+    index: np.ndarray
+    first: np.ndarray
+
+
+def write_colmap(
+    folder: Path,
+    reconstruction: Reconstruction,
+    *,
+    resolution: str = "original",
+    max_points: int = MAX_POINTS,
+    percentile: float = PERCENTILE,
+    edge: float = EDGE,
+) -> None:
+    """Writes `sparse/0/{cameras,images,points3D}.{bin,txt}` into a folder.
+
+    Args:
+        folder: the parent of `sparse`.
+        resolution: `"original"`: cameras and observations in pixels of the upright original images, to which the names
+            belong (a reader that does not turn images by their EXIF sees others); `"processed"`: in pixels of the images that the
+            model saw, which are written to `images/` as PNG under the names in the model.
+        max_points: at most so many points, evenly spread over the pictures.
+        percentile, edge: filters, see `kept_pixels`.
+
+    Raises:
+        ConfigError: a setting out of range.
+    """
+    if resolution not in RESOLUTIONS:
+        raise ConfigError(f"colmap_resolution={resolution!r}: expected one of {', '.join(map(repr, RESOLUTIONS))}")
+    if max_points < 0:
+        raise ConfigError(f"colmap_points={max_points}: expected 0 or more")
+    model = _model(reconstruction, make_tracks(reconstruction, max_points, percentile, edge), resolution == "original")
+    beside = folder / "sparse" / ".0.partial"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    for write in (_cameras_bin, _cameras_txt, _images_bin, _images_txt, _points_bin, _points_txt):
+        write(beside, model)
+    final = folder / "sparse" / "0"
+    if final.exists():
+        shutil.rmtree(final)
+    beside.rename(final)
+    if resolution == "processed":
+        for name, image in zip(model.names, reconstruction.images.cpu(), strict=True):
+            with written_whole(folder / "images" / name) as path:
+                Image.fromarray(image.permute(1, 2, 0).contiguous().numpy()).save(path, format="PNG")
+
+
+def _model(reconstruction: Reconstruction, tracks: Tracks, original: bool) -> _Model:
+    poses = invert(reconstruction.cam2world.cpu().double())
+    rotations = nearest_rotation(poses[:, :3, :3])
+    # The centre of the camera is kept where the matrix was not quite a rotation.
+    translations = -(rotations @ reconstruction.cam2world[:, :3, 3:].cpu().double()).squeeze(-1)
+    height, width = reconstruction.size
+    if original:
+        names, sizes = list(reconstruction.names), [m.original_size for m in reconstruction.pixel_maps]
+        intrinsics = reconstruction.original_intrinsics.cpu()
+        scale = np.array([m.scale for m in reconstruction.pixel_maps])[tracks.view]
+        offset = np.array([m.offset for m in reconstruction.pixel_maps])[tracks.view]
+        tracks = Tracks(tracks.points, tracks.colours, tracks.view, tracks.point, tracks.xy / scale + offset)
+    else:
+        names = [name if name.lower().endswith(".png") else f"{name}.png" for name in reconstruction.names]
+        sizes, intrinsics = [(width, height)] * len(names), reconstruction.intrinsics.cpu().double()
+    parameters = torch.stack([intrinsics[:, 0, 0], intrinsics[:, 1, 1], intrinsics[:, 0, 2], intrinsics[:, 1, 2]], -1)
+    first = np.searchsorted(tracks.view, np.arange(len(names) + 1))
+    index = np.arange(len(tracks.view)) - first[tracks.view]
+    quaternions = quaternion_wxyz(rotations).numpy()
+    return _Model(names, sizes, parameters.numpy(), quaternions, translations.numpy(), tracks, index, first)
+
+
+def _cameras_bin(folder: Path, model: _Model) -> None:
+    row = np.dtype([("id", "<u4"), ("model", "<i4"), ("size", "<u8", 2), ("parameters", "<f8", 4)])
+    rows = np.zeros(len(model.names), dtype=row)
+    rows["id"], rows["model"] = np.arange(len(rows)) + 1, _PINHOLE
+    rows["size"], rows["parameters"] = model.sizes, model.parameters
+    (folder / "cameras.bin").write_bytes(np.array(len(rows), "<u8").tobytes() + rows.tobytes())
+
+
+def _cameras_txt(folder: Path, model: _Model) -> None:
+    lines = ["# CAMERA_ID, MODEL, WIDTH, HEIGHT, fx, fy, cx, cy"]
+    for number, ((width, height), parameters) in enumerate(zip(model.sizes, model.parameters, strict=True), 1):
+        lines.append(f"{number} PINHOLE {width} {height} {_numbers(parameters)}")
+    (folder / "cameras.txt").write_text("\n".join(lines) + "\n")
+
+
+def _images_bin(folder: Path, model: _Model) -> None:
+    tracks = model.tracks
+    seen = np.zeros(len(tracks.view), dtype=_POINT2D)
+    seen["xy"], seen["point"] = tracks.xy, tracks.point + 1
+    with (folder / "images.bin").open("wb") as file:
+        file.write(np.array(len(model.names), "<u8").tobytes())
+        for view, name in enumerate(model.names):
+            own = seen[model.first[view] : model.first[view + 1]]
+            pose = np.concatenate([model.quaternions[view], model.translations[view]]).astype("<f8")
+            numbers = np.array([view + 1], "<u4").tobytes()
+            file.write(numbers + pose.tobytes() + numbers + name.encode() + b"\0" + np.array(len(own), "<u8").tobytes())
+            own.tofile(file)
+
+
+def _images_txt(folder: Path, model: _Model) -> None:
+    tracks = model.tracks
+    with (folder / "images.txt").open("w", encoding="utf-8") as file:
+        file.write("# IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME\n# POINTS2D[] as (X, Y, POINT3D_ID)\n")
+        for view, name in enumerate(model.names):
+            pose = _numbers([*model.quaternions[view], *model.translations[view]])
+            own = slice(model.first[view], model.first[view + 1])
+            pairs = zip(tracks.xy[own].tolist(), (tracks.point[own] + 1).tolist(), strict=True)
+            seen = " ".join(f"{x:.6f} {y:.6f} {point}" for (x, y), point in pairs)
+            file.write(f"{view + 1} {pose} {view + 1} {name}\n{seen}\n")
+
+
+def _points_bin(folder: Path, model: _Model) -> None:
+    """Records of different lengths, without a loop: each byte is put where it belongs."""
+    tracks = model.tracks
+    order, lengths = _by_point(tracks)
+    points = np.zeros(len(tracks.points), dtype=_POINT3D)
+    points["id"], points["xyz"], points["rgb"] = np.arange(len(points)) + 1, tracks.points, tracks.colours
+    points["length"] = lengths
+    elements = np.zeros(len(order), dtype=_ELEMENT)
+    elements["image"], elements["index"] = tracks.view[order] + 1, model.index[order]
+    head, element = _POINT3D.itemsize, _ELEMENT.itemsize
+    before = np.cumsum(lengths) - lengths  # elements of all points before
+    heads = np.arange(len(points)) * head + before * element
+    tails = np.arange(len(order)) * element + (np.repeat(np.arange(len(points)), lengths) + 1) * head
+    data = np.empty(len(points) * head + len(order) * element, dtype=np.uint8)
+    data[heads[:, None] + np.arange(head)] = points.view(np.uint8).reshape(-1, head)
+    data[tails[:, None] + np.arange(element)] = elements.view(np.uint8).reshape(-1, element)
+    (folder / "points3D.bin").write_bytes(np.array(len(points), "<u8").tobytes() + data.tobytes())
+
+
+def _points_txt(folder: Path, model: _Model) -> None:
+    tracks = model.tracks
+    order, lengths = _by_point(tracks)
+    elements = zip((tracks.view[order] + 1).tolist(), model.index[order].tolist(), strict=True)
+    pairs = [f"{view} {index}" for view, index in elements]
+    ends = np.cumsum(lengths).tolist()
+    with (folder / "points3D.txt").open("w") as file:
+        file.write("# POINT3D_ID, X, Y, Z, R, G, B, ERROR, TRACK[] as (IMAGE_ID, POINT2D_IDX)\n")
+        start = 0
+        for number, (xyz, rgb, end) in enumerate(zip(tracks.points.tolist(), tracks.colours.tolist(), ends, strict=True), 1):
+            file.write(f"{number} {_numbers(xyz)} {rgb[0]} {rgb[1]} {rgb[2]} 0 {' '.join(pairs[start:end])}\n")
+            start = end
+
+
+def _by_point(tracks: Tracks) -> tuple[np.ndarray, np.ndarray]:
+    """Observations in the order of their points, and how many each point has."""
+    return np.argsort(tracks.point, kind="stable"), np.bincount(tracks.point, minlength=len(tracks.points))
+
+
+def _numbers(values: np.ndarray | list[float]) -> str:
+    return " ".join(f"{value:.17g}" for value in values)

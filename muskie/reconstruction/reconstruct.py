@@ -1,0 +1,131 @@
+"""Photographs or a video in, cameras and points out, in one call."""
+
+from __future__ import annotations
+
+import dataclasses
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from muskie.devices import autocast_dtype, choose_device
+from muskie.errors import ConfigError
+from muskie.inputs.collect import Source
+from muskie.inputs.load import Inputs, load_views
+from muskie.inputs.memory import check_memory
+from muskie.models.geometry_output import Geometry
+from muskie.models.recon_load import load_reconstruction_model
+from muskie.models.reconstruction import ReconstructionModel
+from muskie.reconstruction.result import Reconstruction
+
+SIZE = 512
+"""Long side of the views in pixels where neither the caller nor a run says."""
+
+
+def reconstruct(
+    images: Source,
+    model: ReconstructionModel | str | Path,
+    size: int | None = None,
+    *,
+    every: int = 1,
+    limit: int | None = None,
+    fit: str = "crop",
+    device: str = "auto",
+    precision: str = "auto",
+    chunk: int | None = None,
+    shared_camera: bool = False,
+    progress: bool = False,
+) -> Reconstruction:
+    """Cameras, points, depth and confidence of the views of one scene, in one pass of a model.
+
+    Nothing is kept for gradients, matrix products run in the precision that suits the device, and the dense heads take a few
+    frames at a time, so that memory grows slowly with the views.
+
+    Args:
+        images: a folder, a list of paths, a text file of paths, a video, images, arrays, or a tensor uint8 or float in
+            [0, 1] [V, 3, H, W]; see `muskie.inputs.load.load_views`.
+        model: a reconstruction model, its folder, the folder of a fine-tuning run, or its name on the Hugging Face hub.
+        size: long side of the views in pixels, rounded down to a multiple of the patch size; None: that which the run
+            trained at, for other models 512.
+        every, limit, fit: of `load_views`.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+        precision: `auto`, `fp32`, `bf16`, `fp16`.
+        chunk: frames that the dense heads take at a time; None: the model's own, 8.
+        shared_camera: one focal length for all views, as of one camera that has not zoomed.
+        progress: show bars on stderr.
+
+    Returns:
+        A `Reconstruction`, on the CPU; its `notes` say what was skipped, cropped or enlarged.
+
+    Raises:
+        ConfigError: a setting that cannot be used, or more memory is needed than there is: the message says which number
+            of views, or which size, would do.
+        DataError: no view that can be used.
+        CheckpointError: the model cannot be loaded, or is one of pre-training.
+    """
+    if size is None and not isinstance(model, ReconstructionModel):
+        size = trained_size(model)
+    network = model if isinstance(model, ReconstructionModel) else load_reconstruction_model(model)
+    if chunk is not None and chunk < 1:
+        raise ConfigError(f"chunk={chunk}: expected 1 frame or more")
+    place = choose_device(device)
+    dtype = autocast_dtype(place, precision)
+
+    def check(views: int, shape: tuple[int, int]) -> None:
+        check_memory(views, shape, network, place, dtype)
+
+    given = load_views(
+        images, network.patch_size, size or SIZE, every=every, limit=limit, fit=fit, progress=progress, check=check
+    )
+    geometry = infer(network, given.images, place, dtype, chunk)
+    found = Reconstruction.from_geometry(geometry, given.images, given.names, given.pixel_maps, shared_camera=shared_camera)
+    return dataclasses.replace(found, notes=[*_told(given), *found.notes])
+
+
+def infer(
+    model: ReconstructionModel,
+    images: Tensor,
+    device: torch.device,
+    dtype: torch.dtype | None = None,
+    chunk: int | None = None,
+) -> Geometry:
+    """The geometry of one scene, on the CPU; the model is left as it was.
+
+    Args:
+        model: on any device; it is moved to `device`, and back.
+        images: uint8 [V, 3, H, W].
+        device, dtype: where, and the type of matrix products; None: float32.
+        chunk: see `reconstruct`.
+    """
+    before, training, own_chunk = next(model.parameters()).device, model.training, model.chunk
+    cast: AbstractContextManager = torch.autocast(device.type, dtype) if dtype else nullcontext()
+    try:
+        model.to(device).eval()
+        model.chunk = chunk or own_chunk
+        with torch.inference_mode(), cast:
+            geometry = model(images[None].to(device))
+    finally:
+        model.to(before).train(training)
+        model.chunk = own_chunk
+    parts = (getattr(geometry, part.name) for part in dataclasses.fields(Geometry))
+    # Cloned outside of inference mode, for whoever goes on with them.
+    return Geometry(*(None if value is None else value.cpu().clone() for value in parts))  # type: ignore[arg-type]
+
+
+def trained_size(model: str | Path) -> int | None:
+    """Side in pixels of the largest pictures that a run trained on; None for what is no run."""
+    from muskie.paths import typed_path
+
+    path = typed_path(model, "model").resolve()
+    config = (path.parent if path.name == "model" else path) / "config.yaml"
+    if not config.is_file():
+        return None
+    from omegaconf import OmegaConf
+
+    sizes = OmegaConf.select(OmegaConf.load(config), "plan.sizes")
+    return max(sizes) if sizes else None
+
+
+def _told(given: Inputs) -> list[str]:
+    return [*given.notes, *(f"left out: {message}" for message in given.skipped)]

@@ -1,0 +1,134 @@
+"""A reconstruction on one page: pictures, depth, confidence, and the cloud with its cameras."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from muskie.reconstruction.cloud import Cloud, cloud
+from muskie.reconstruction.confidence import EDGE, PERCENTILE
+from muskie.reconstruction.export.maps import colour_bar, coloured
+from muskie.reconstruction.frusta import EDGES, UP_MARK, frustum_corners, frustum_depth, upright, view_colours
+from muskie.reconstruction.result import Reconstruction
+from muskie.visualization.page import PAPER, Page
+from muskie.visualization.point_cloud import Viewpoint, render
+from muskie.visualization.viewpoints import from_above, from_behind
+
+VIEWS = 8
+"""Views that are shown, at most; of more, evenly chosen ones."""
+POINTS = 300_000
+"""Points of the cloud that are drawn, at most."""
+WIDEST_CLOUD = 900
+"""Pixels of a picture of the cloud, across, at most."""
+
+
+def contact_sheet(
+    reconstruction: Reconstruction,
+    views: int = VIEWS,
+    title: str | None = None,
+    percentile: float = PERCENTILE,
+    edge: float = EDGE,
+) -> Tensor:
+    """Draws the page: up to `views` views with picture, depth and confidence, a column each; below, the cloud of all views
+    from behind the cameras and from above.
+
+    Over each picture is a bar in the colour of its camera. Depth and confidence have one range of colours for all views;
+    points that the filters leave out are missing in the cloud alone.
+
+    Args:
+        reconstruction: of any number of views.
+        views: columns, at most.
+        title: above the page.
+        percentile, edge: filters of the cloud, see `kept_pixels`.
+
+    Returns:
+        uint8 [3, height, width].
+    """
+    reconstruction = reconstruction.to("cpu")
+    chosen = torch.linspace(0, len(reconstruction) - 1, min(max(views, 1), len(reconstruction))).round().long()
+    valid = reconstruction.valid
+    colours = view_colours(len(reconstruction))
+    depth_bar, sure_bar = (colour_bar(v, valid) for v in (reconstruction.depth, reconstruction.confidence))
+    rows = [
+        reconstruction.images[chosen],
+        coloured(reconstruction.depth[chosen], valid[chosen], depth_bar),
+        coloured(reconstruction.confidence[chosen], valid[chosen], sure_bar),
+    ]
+    total = len(reconstruction)
+    above = Page(
+        rows,
+        ["picture", "depth\nmodel's unit", "confidence\nhigher is surer"],
+        [_short(reconstruction.names[view]) for view in chosen.tolist()],
+        title or f"{total} view{'s' if total > 1 else ''}",
+        bars=[None, depth_bar, sure_bar],
+        note="" if len(chosen) == total else f"{len(chosen)} of {total} views are shown, evenly chosen.",
+    )
+    top = _with_swatches(above, colours[chosen])
+    lefts = above.layout.lefts
+    below = _clouds(reconstruction, colours, lefts[-1] + above.shown[1] - lefts[0], percentile, edge)
+    return _stacked((top, lefts[0]), (below.draw(), below.layout.lefts[0]))
+
+
+def cloud_pictures(
+    reconstruction: Reconstruction, points: Cloud, size: tuple[int, int], colours: Tensor | None = None
+) -> Tensor:
+    """The cloud with its cameras from behind them and from above, uint8 [2, 3, height, width].
+
+    Args:
+        reconstruction: gives the cameras.
+        points: see `cloud`.
+        size: (height, width) of each picture.
+        colours: of the cameras, uint8 [V, 3]; None: `view_colours`.
+    """
+    poses = reconstruction.cam2world.cpu().double()
+    turn = upright(poses)
+    depth = reconstruction.depth[reconstruction.valid]
+    reach = frustum_depth(poses, float(depth.median()) if len(depth) else 1.0)
+    corners = frustum_corners(reconstruction.intrinsics.cpu().double(), *reconstruction.size, reach)
+    corners = corners @ poses[:, :3, :3].transpose(1, 2) + poses[:, None, :3, 3]  # [V, 6, 3]
+    pairs = torch.tensor(EDGES + UP_MARK)
+    lines = corners[:, pairs].flatten(0, 1)
+    inks = (view_colours(len(poses)) if colours is None else colours).repeat_interleave(len(pairs), 0)
+
+    def draw(viewpoint: Viewpoint) -> Tensor:
+        return render(points.points, points.colours, viewpoint, points.radii, points.normals, lines, inks)
+
+    return torch.stack([draw(make(points.points, poses, turn, size)) for make in (from_behind, from_above)])
+
+
+def _clouds(reconstruction: Reconstruction, colours: Tensor, width: int, percentile: float, edge: float) -> Page:
+    """The page of the cloud, whose pictures take about `width` together."""
+    points = cloud(reconstruction, percentile, edge, POINTS)
+    across = min(max((width - 6) // 2, 320), WIDEST_CLOUD)
+    pictures = cloud_pictures(reconstruction, points, (round(0.72 * across), across), colours)
+    count = int(reconstruction.valid.sum())
+    told = f"{percentile:g} % of {count:,} points, the least sure ones, are left out" if percentile else f"{count:,} points"
+    note = f"Surfaces that face away are not drawn: one looks through the near walls and the ceiling. {told}"
+    note += f"; so are those on edges of depth (seen at less than {edge:g}°)." if edge else "."
+    size = (pictures.shape[2], pictures.shape[3])
+    return Page([pictures], [""], ["cloud from behind the cameras", "cloud from above"], note=note, size=size)
+
+
+def _with_swatches(page: Page, colours: Tensor) -> Tensor:
+    """The page with a bar in the colour of its camera along the upper edge of each view's picture."""
+    drawn, layout = page.draw(), page.layout
+    thick = max(4, page.shown[0] // 32)
+    for left, colour in zip(layout.lefts, colours, strict=True):
+        drawn[:, layout.tops[0] : layout.tops[0] + thick, left : left + page.shown[1]] = colour[:, None, None]
+    return drawn
+
+
+def _stacked(*pages: tuple[Tensor, int]) -> Tensor:
+    """Pages below each other on one paper, each with the column at which its pictures begin: these stand in one line."""
+    start = max(left for _, left in pages)
+    width = max(start - left + page.shape[-1] for page, left in pages)
+    paper = torch.tensor(PAPER, dtype=torch.uint8)[:, None, None]
+    wide = [paper.expand(3, page.shape[1], width).clone() for page, _ in pages]
+    for sheet, (page, left) in zip(wide, pages, strict=True):
+        sheet[:, :, start - left : start - left + page.shape[-1]] = page
+    return torch.cat(wide, 1)
+
+
+def _short(name: str) -> str:
+    """The end of a long name."""
+    return name if len(name) <= 28 else f"...{name[-25:]}"
