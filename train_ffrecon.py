@@ -1,5 +1,5 @@
-"""Fine-tuning into a feed-forward reconstruction model: `python train_ffrecon.py`, `python train_ffrecon.py backbone=outputs/RUN
-data=sevenscenes data.root=...`, or torchrun, also with the published command lines."""
+"""Fine-tuning into a reconstruction model: `python train_ffrecon.py backbone=outputs/RUN data=...`, or torchrun, with our
+own or the published command lines."""
 
 from __future__ import annotations
 

@@ -25,10 +25,10 @@ def estimate_focal(
 ) -> Tensor:
     """The focal lengths (fx, fy) with which points fall nearest to their pixels, the principal point being the centre.
 
-    The least sum of distances |(x / z, y / z) - pixel / f|, by Weiszfeld's reweighted least squares (Weiszfeld, 1937). DUSt3R
-    (Wang et al., CVPR 2024, section 3.3) sums |pixel - f · (x / z, y / z)|; there, a point that is far off pulls the harder
-    the farther it is, and a fifth of such points can take the focal length to nothing. Pixels are known exactly, so
-    that errors belong to the points: seen so, a sum of distances hardly feels those that are far off.
+    The least sum of distances |(x / z, y / z) - pixel / f|, by Weiszfeld's reweighted least squares (Weiszfeld, 1937).
+    DUSt3R (Wang et al., CVPR 2024, section 3.3) sums |pixel - f · (x / z, y / z)|; there, a point that is far off pulls the
+    harder the farther it is, and a fifth of such points can take the focal length to nothing. Pixels are known exactly,
+    so that errors belong to the points: seen so, a sum of distances hardly feels those that are far off.
 
     Args:
         local_points: [..., H, W, 3] in the camera of each view (OpenCV).

@@ -170,7 +170,8 @@ class Reconstruction:
         if broken:
             raise DataError(
                 f"the cameras of {len(broken)} of {views} views are not finite numbers "
-                f"(the first is {result.names[broken[0]]}): the model's weights are broken, or its precision too low; try precision float32"
+                f"(the first is {result.names[broken[0]]}): the model's weights are broken, or its precision too low; "
+                f"try precision fp32"
             )
         focal = result._focal(shared_camera, square_pixels, weighted)
         result.intrinsics = intrinsics_of(focal, height, width).float()

@@ -140,7 +140,7 @@ def _nearest(xy: Tensor, z: Tensor, reach: Tensor, size: tuple[int, int]) -> Ten
 
 
 def _eye_dome(depth: Tensor, perspective: bool) -> Tensor:
-    """Light in (0, 1] for each pixel of a depth map [height, width], NaN where nothing is: less where some beside are nearer."""
+    """Light in (0, 1] for each pixel of a depth map [height, width], NaN where nothing is: less where others are nearer."""
     known = depth.isfinite()
     if not known.any():
         return torch.ones_like(depth)
@@ -166,8 +166,8 @@ def _with_lines(picture: Tensor, lines: Tensor, colours: Tensor, viewpoint: View
     drawn = xy.isfinite().all(-1).all(-1)
     if viewpoint.focal is not None:
         drawn &= (z > _NEAR).all(-1)
-    numbers = drawn.nonzero().flatten()
-    numbers = numbers[z.mean(-1)[numbers].argsort(descending=True)].tolist()  # far ones first
+    shown = drawn.nonzero().flatten()
+    numbers = shown[z.mean(-1)[shown].argsort(descending=True)].tolist()  # far ones first
     limit = 8 * max(viewpoint.size)  # Pillow counts no further than 32 bits
     at = xy.clamp(-limit, limit).tolist()
 

@@ -14,7 +14,7 @@ CONVENTIONS = {
     "cam2world": "4 x 4, rows first: camera to world; the camera's centre is its last column",
     "extrinsics": "3 x 4, rows first: world to camera, the inverse of cam2world",
     "quaternion_wxyz": "of the rotation in extrinsics (world to camera), in the order w, x, y, z",
-    "intrinsics": "3 x 3, in pixels of the processed image; a picture spans (0, 0) to (W, H), pixel centres are at integer + 0.5",
+    "intrinsics": "3 x 3, in pixels of the processed image, which spans (0, 0) to (W, H); pixel centres at integer + 0.5",
     "original_intrinsics": "the same, in pixels of the upright original image",
     "size": "width, height; original_size is that of the upright original (EXIF rotation applied)",
     "pixel_map": "processed = (original - offset) * scale, for positions (x, y)",

@@ -67,8 +67,8 @@ def write_colmap(
     Args:
         folder: the parent of `sparse`.
         resolution: `"original"`: cameras and observations in pixels of the upright original images, to which the names
-            belong (a reader that does not turn images by their EXIF sees others); `"processed"`: in pixels of the images that the
-            model saw, which are written to `images/` as PNG under the names in the model.
+            belong (a reader that does not turn images by their EXIF sees others); `"processed"`: in pixels of the images
+            that the model saw, which are written to `images/` as PNG under the names in the model.
         max_points: at most so many points, evenly spread over the pictures.
         percentile, edge: filters, see `kept_pixels`.
 

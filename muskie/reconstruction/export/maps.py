@@ -39,8 +39,8 @@ def coloured(values: Tensor, valid: Tensor, bar: ColourBar) -> Tensor:
 
 
 def write_maps(folder: Path, reconstruction: Reconstruction) -> dict[str, list[str]]:
-    """Writes `depth/NAME.npy` and `confidence/NAME.npy`, float32 [H, W], 0 where there is no point, and coloured `.png` beside
-    them. (Floats hold near and far with the same relative precision, which 16-bit images do not.)
+    """Writes `depth/NAME.npy` and `confidence/NAME.npy`, float32 [H, W], 0 where there is no point, and coloured `.png`
+    beside them. (Floats hold near and far with the same relative precision, which 16-bit images do not.)
 
     Returns:
         `{"depth": [...], "confidence": [...]}`: the `.npy` files of all views, as paths from the folder.

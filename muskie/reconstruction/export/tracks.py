@@ -43,7 +43,8 @@ def make_tracks(
     A point stands on the ray of its pixel's centre, by the camera with the estimated intrinsics, at the depth of the point
     map: it projects to that pixel exactly, though the model's own point may lie a little beside the ray. Another view
     sees it where it projects into its picture, its own depth there (nearest pixel) is the same, and that pixel passes
-    the filters too. There the observation is the projection: so bundle adjustment of the result, as it is, has nothing to mend.
+    the filters too. There the observation is the projection: so bundle adjustment of the result, as it is, has nothing to
+    mend.
 
     Args:
         max_points: at most so many, evenly spread over the pictures.
