@@ -14,13 +14,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 
-from muskie.backbones.frozen import FrozenBackbone
 from muskie.backbones.load import load_backbones
 from muskie.config import defaults
 from muskie.errors import ConfigError, errors_in_words, interruptible
+from muskie.evaluation.geometry.reconstructors import load_reconstructors
 from muskie.evaluation.results import Table, write_results
 from muskie.evaluation.settings import SECTIONS, EvaluationSettings
 from muskie.override_words import read_spec
@@ -51,12 +52,13 @@ def is_backbone(word: str) -> bool:
     return Path(word).exists() or word.startswith(("{", "~/")) or ("=" not in word and not word.startswith(("+", "~")))
 
 
-def backbones(settings: EvaluationSettings) -> list[FrozenBackbone]:
+def backbones(settings: EvaluationSettings) -> list[Any]:
     """What is measured; trained ones are followed by themselves before training."""
     device = choose_device(settings.values["device"])
     dtype = TrainerConfig(precision=settings.values["precision"]).autocast_dtype(device)
-    found = []
-    for backbone in load_backbones(settings.backbones, device, dtype):
+    found: list[Any] = []
+    load = load_reconstructors if settings.measures_geometry else load_backbones
+    for backbone in load(settings.backbones, device, dtype):
         fresh = backbone.before_training() if settings.values["untrained"] else None
         found += [backbone, *([fresh] if fresh else [])]
     return found

@@ -102,11 +102,14 @@ def _cell(row: Row, percent: bool) -> str:
     if math.isnan(row.value):
         return "–"
     scale = 100 if percent else 1
-    value, low, high = (_rounded(scale * number) for number in (row.value, row.low, row.high))
+    value, low, high = (_rounded(scale * number, 1 if percent else 3) for number in (row.value, row.low, row.high))
     return value if math.isnan(row.low) or low == high == value else f"{value} ({low}–{high})"
 
 
-def _rounded(number: float) -> str:
+def _rounded(number: float, small: int) -> str:
+    """Below 10 with `small` decimals at most, so many that three digits are told; then with one, from 100 on with none."""
+    if 0 < abs(number) < 9.95 and small > 1:
+        return f"{number:.{small}f}" if abs(number) < 0.9995 else f"{number:.2f}"
     return f"{number:.1f}" if abs(number) < 99.95 else f"{number:.0f}"
 
 

@@ -16,7 +16,9 @@ from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.loading import build_sources
 from muskie.errors import ConfigError, DataError
 from muskie.evaluation.correspondence import CorrespondenceConfig
+from muskie.evaluation.geometry.pointmap_metrics import PointMapConfig
 from muskie.evaluation.material import Material
+from muskie.evaluation.suite_registry import GEOMETRY
 from muskie.evaluation.suites import find_suite
 from muskie.evaluation.trained_on import TrainedFrames, choose_part, runs_among
 from muskie.evaluation.two_view.pose import poselib_or_error
@@ -55,6 +57,7 @@ SECTIONS = Sections(
         "dense_matching": DenseMatchingSuite,
         "probe3d": Probe3DConfig,
         "relative_pose": RelativePoseConfig,
+        "pointmap": PointMapConfig,
     },
     arguments={},
     open=("data",),
@@ -105,6 +108,12 @@ class EvaluationSettings:
             problems.append(f"part={self.values['part']!r}: expected heldout, train, all, or null")
         if self.values["out"] and (typed_path(self.values["out"], "out") / "results.json").exists():
             problems.append(f"out={self.values['out']!r} holds the results of an earlier evaluation; give another one")
+        kinds = {suite.takes for suite in self.suites}
+        if len(kinds) > 1:
+            told = "; ".join(f"{k}: {', '.join(s.name for s in self.suites if s.takes == k)}" for k in sorted(kinds))
+            problems.append(
+                f"suite: some measure features of backbones, others reconstruction models; one kind a call ({told})"
+            )
         if problems:
             raise ConfigError("\n".join(problems))
         if "relative_pose" in [suite.name for suite in self.suites]:
@@ -133,6 +142,11 @@ class EvaluationSettings:
         except OSError as error:
             raise ConfigError(f"out={str(out or above)!r} cannot be written ({error.strerror}); give another one") from error
         return out
+
+    @property
+    def measures_geometry(self) -> bool:
+        """Whether reconstruction models are measured, and not backbones."""
+        return self.suites[0].takes == GEOMETRY
 
     def suite_config(self, name: str) -> Any:
         """The settings of a suite: its section, or the defaults of one from outside."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from muskie.backbones.frozen import FrozenBackbone
 from muskie.config import resolve_target
 from muskie.errors import ConfigError, nearest
 from muskie.evaluation.material import Material
@@ -22,19 +21,23 @@ from muskie.evaluation.views.view_sets import ViewSet
 
 C = TypeVar("C")
 
-Run = Callable[[Sequence[FrozenBackbone], Material, C], Table]
-"""Measures backbones, at least one, on the same material."""
+Run = Callable[[Sequence[Any], Material, C], Table]
+"""Measures backbones (`FrozenBackbone`) or reconstruction models (`Reconstructor`), at least one, on the same material."""
+
+FEATURES, GEOMETRY = "features", "geometry"
+"""What a suite measures: frozen backbones, or reconstruction models."""
 
 
 class Suite(NamedTuple, Generic[C]):
     """A suite: its name, the class of its settings, what runs it, and which samples of the material it needs: `"views"`
     (`Material.view_sets`), `"pairs"` (`Material.pair_sets`) or None. They are looked for before anything is measured or
-    trained."""
+    trained. `takes`: `FEATURES` or `GEOMETRY`."""
 
     name: str
     config: type[C]
     run: Run[C]
     needs: str | None = None
+    takes: str = FEATURES
 
     def choose(self, material: Material) -> list[ViewSet]:
         """The samples that it needs.
@@ -50,12 +53,12 @@ class Suite(NamedTuple, Generic[C]):
 _suites: dict[str, Suite[Any]] = {}
 
 
-def suite(config: type[C], needs: str | None = None) -> Callable[[Run[C]], Run[C]]:
-    """Makes a function a suite, known by its name; `config` is the dataclass of its settings, `needs` as in `Suite`."""
+def suite(config: type[C], needs: str | None = None, takes: str = FEATURES) -> Callable[[Run[C]], Run[C]]:
+    """Makes a function a suite, known by its name; `config` is the dataclass of its settings, the others as in `Suite`."""
 
     def register(run: Run[C]) -> Run[C]:
         name = run.__name__
-        _suites[name] = _suites[f"{run.__module__}.{name}"] = Suite(name, config, run, needs)
+        _suites[name] = _suites[f"{run.__module__}.{name}"] = Suite(name, config, run, needs, takes)
         return run
 
     return register

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+from muskie.evaluation.geometry_suites import depth, pointmap, pose
 from muskie.evaluation.multi_view_suites import correspondence
 from muskie.evaluation.suite_registry import find_suite, list_suites, suite
 from muskie.evaluation.two_view_suites import dense_matching, probe3d, relative_pose
 
-__all__ = ["correspondence", "dense_matching", "find_suite", "list_suites", "probe3d", "relative_pose", "suite"]
+__all__ = [
+    "correspondence",
+    "dense_matching",
+    "depth",
+    "find_suite",
+    "list_suites",
+    "pointmap",
+    "pose",
+    "probe3d",
+    "relative_pose",
+    "suite",
+]

@@ -203,7 +203,7 @@ def test_a_suite_from_outside(run: Path, evaluate: Evaluate, tmp_path: Path, mon
     monkeypatch.delitem(sys.modules, "outside_suite", raising=False)
     tables = evaluate(f"{run} suite=[outside_suite.mine,correspondence] out=o {SMALL}")
     assert [table.title for table in tables] == ["Mine", "Multi-view correspondence"]
-    assert "0.4 (0.4–0.5)" in (tmp_path / "o" / "results.md").read_text()
+    assert "0.420 (0.400–0.500)" in (tmp_path / "o" / "results.md").read_text()
 
 
 def test_help_names_every_setting(evaluate: Evaluate, capsys: pytest.CaptureFixture[str]) -> None:
