@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from muskie.data.index import SceneIndex
 from muskie.errors import CheckpointError
+from muskie.models.variants import list_models
 from muskie.paths import typed_path
 
 FILE = "trained_on.yaml"
@@ -41,6 +42,17 @@ def of_weights(name: str, key: str) -> list[Entry]:
     """As `history`, of weights as somebody named them; `key` is the setting that names them."""
     path = typed_path(name, key)
     return (history(path) if path.exists() else None) or [{"unknown": name}]
+
+
+def of_backbone(given: Any) -> list[Entry]:
+    """As `history`, of a backbone as `muskie.backbones.load.load_backbone` takes it; nothing for fresh weights."""
+    spec: Mapping[str, Any] = given if isinstance(given, Mapping) else {"name": given}
+    name = str(spec.get("published") or spec.get("name") or "")
+    if name.startswith("timm/"):
+        return [{"unknown": name}] if spec.get("pretrained", True) else []
+    if "published" not in spec and name in list_models() and not Path(name).is_dir():
+        return []
+    return of_weights(name, "backbone")
 
 
 def of_state(state: Mapping[str, Any]) -> list[Entry]:
@@ -116,8 +128,15 @@ def _of_config(file: Path) -> list[Entry] | None:
 
 
 def _of_text(settings: str) -> list[Entry]:
-    """Of a configuration alone: its data, and before it whatever it started from."""
+    """Of a configuration alone: its data, and before it whatever it started from, of which less may be known by now."""
     config: Any = OmegaConf.to_container(OmegaConf.create(settings), resolve=True)
-    started = [config.get(key) for key in ("init_from", "resume")]
-    before = [e for name in started if name and name != "auto" for e in of_weights(str(name), "init_from")]
+    started = [str(name) for name in (config.get("init_from"), config.get("resume")) if name and name != "auto"]
+    before: list[Entry] = [] if "backbone" not in config else list(of_backbone(config["backbone"]))
+    for name in started:
+        try:
+            folder = typed_path(name, "init_from")
+            # Not a checkpoint: it may have been written over since, even by this run.
+            before += (history(folder) if folder.is_dir() else None) or [{"unknown": name}]
+        except Exception:
+            before.append({"unknown": name})
     return extended(before, settings)

@@ -13,7 +13,7 @@ from muskie.data.scene import Scene
 from muskie.data.sources.folder import ImageFolders
 from muskie.data.sources.synthetic import SyntheticRooms
 from muskie.errors import CheckpointError
-from muskie.history import FILE, extended, fingerprint, history, of_weights
+from muskie.history import FILE, extended, fingerprint, history, of_backbone, of_weights
 from muskie.overrides import compose_config, read_overrides
 from muskie.training.distributed import Ranks
 from muskie.training.pretrain import Pretraining
@@ -39,6 +39,7 @@ def test_all_trainings_are_kept(tiny: list[str], tmp_path: Path) -> None:
     assert make([*short, f"output_dir={run}", "trainer.steps=2"]).run(), "the same data once more is no new entry"
     checkpoint = next((run / "checkpoints").glob("*.pt"))
     assert shares(run) == shares(run / "model") == shares(checkpoint) == [0]
+    assert "past" in torch.load(checkpoint, weights_only=True)
     shutil.copy(checkpoint, tmp_path / "elsewhere.pt")
     resumed = make(
         [*short, f"output_dir={other}", f"resume={tmp_path / 'elsewhere.pt'}", "trainer.steps=3", "holdout.share=0.5"]
@@ -49,6 +50,8 @@ def test_all_trainings_are_kept(tiny: list[str], tmp_path: Path) -> None:
     total = sum(measured.images(source) for source in measured.sources)
     assert f"were trained on {total} of {total} frames" in line
     assert resumed.run()
+    assert shares(other) == shares(other / "model") == [0, 0.5]
+    assert make([*short, f"output_dir={other}", "trainer.steps=4", "holdout.share=0.5"]).run(), "and once more"
     assert shares(other) == shares(other / "model") == [0, 0.5]
     assert make([*short, f"output_dir={third}", f"init_from={other / 'model'}", "holdout.share=0.25"]).run()
     assert shares(third) == [0, 0.5, 0.25]
@@ -100,6 +103,17 @@ def test_runs_of_before_the_file(tiny: list[str], tmp_path: Path) -> None:
     assert shares(checkpoint) == [0, 0.5]
     shutil.rmtree(first)
     assert [entry for entry in history(second) or [] if "unknown" in entry] == [{"unknown": str(first)}]
+
+
+def test_backbones() -> None:
+    for fresh in ("muskie_tiny", {"name": "muskie_tiny", "width": 24}, {"name": "timm/vit", "pretrained": False}):
+        assert of_backbone(fresh) == []
+    for given, name in (
+        ("timm/vit", "timm/vit"),
+        ("owner/model", "owner/model"),
+        ({"name": "a", "published": "a.pth"}, "a.pth"),
+    ):
+        assert of_backbone(given) == [{"unknown": name}]
 
 
 def test_what_nothing_is_known_of(tmp_path: Path) -> None:

@@ -118,14 +118,13 @@ class SceneSource(ABC):
 
     def identity(self, scene: Scene, frame: str) -> str:
         """What a frame is, whichever source lists it and however its root is written: the path of its file, links followed.
-        Without a file, the class and what it was made with, scene and frame. Runs' frames are compared by it."""
+        Without a file, the class and its `root`, if it has one, scene and frame. Runs' frames are compared by it."""
         file = self.file(scene, frame)
         if file is not None:
             return os.path.realpath(file) if file.is_symlink() else f"{_real(file.parent)}{os.sep}{file.name}"
-        names = [name for name in dir(self) if name[0] != "_" and name not in ("config_key", "left_out")]
-        plain = {name: value for name in names if isinstance(value := getattr(self, name), _PLAIN)}
-        made = ", ".join(f"{name}={value}" for name, value in sorted(plain.items()))
-        return f"{type(self).__module__}.{type(self).__qualname__}({made})/{scene.name}/{frame}"
+        given = getattr(self, "root", "")
+        root = os.path.realpath(str(given)) if given else ""
+        return f"{type(self).__module__}.{type(self).__qualname__}({root})/{scene.name}/{frame}"
 
     def find(self, wanted: Collection[str]) -> Iterator[tuple[int, str, str]]:
         """Scene number, frame and identity of all frames whose identity is `wanted`. All frames are looked at: some
@@ -146,9 +145,6 @@ class SceneSource(ABC):
             OSError: the camera cannot be read.
         """
         return self.read(scene, frame, geometry=True).camera
-
-
-_PLAIN = (str, int, float, bool, Path)
 
 
 @lru_cache(maxsize=1024)

@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from muskie.backbones.load import TIMM, label_of
+from muskie.backbones.load import label_of
 from muskie.config import Sections
 from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.loading import build_sources
@@ -27,8 +27,7 @@ from muskie.evaluation.two_view.relative_pose import RelativePoseConfig
 from muskie.evaluation.two_view_suites import DenseMatchingSuite
 from muskie.evaluation.views.pair_choice import PairChoice
 from muskie.evaluation.views.view_sets import ViewChoice
-from muskie.history import of_weights
-from muskie.models.variants import list_models
+from muskie.history import of_backbone
 from muskie.paths import check_writable, make_new, typed_path
 
 ROOT = {
@@ -188,8 +187,6 @@ class EvaluationSettings:
         for spec in self.backbones:
             given = spec if isinstance(spec, Mapping) else {"name": spec}
             name = str(given.get("name") or "")
-            fresh = not name or (name in list_models() and not Path(name).is_dir())
-            if not fresh and given.get("pretrained", True):
-                past = [{"unknown": name}] if name.startswith(TIMM) else of_weights(name, "backbone")
+            if name and (past := of_backbone(given)):
                 found[str(given.get("label") or label_of(name))] = TrainedFrames(past)
         return found

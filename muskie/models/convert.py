@@ -7,6 +7,7 @@ is executed: tensors are read, and the few classes that training runs leave besi
 
 from __future__ import annotations
 
+import json
 import pickle
 import re
 import tempfile
@@ -234,6 +235,7 @@ def write(model: MaskedViewModel, out: Path, origin: str) -> None:
         # This card stands in for the one that runs of ours give their weights.
         card = f"Weights published by the authors of Muskie (arXiv 2511.18115), converted from {origin}.\n"
         (Path(beside) / "README.md").write_text(f"---\nlibrary_name: muskie\n---\n{card}")
+        (Path(beside) / "trained_on.yaml").write_text(f"- unknown: {json.dumps(origin)}\n")  # see muskie/history.py
         model.save_pretrained(beside)
         for file in Path(beside).iterdir():
             file.replace(out / file.name)

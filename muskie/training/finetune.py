@@ -13,6 +13,7 @@ from muskie.data.index import HoldOut
 from muskie.data.plan import StepPlan
 from muskie.data.posed_dataset import GeometryCrops, PosedDataset
 from muskie.errors import CheckpointError
+from muskie.history import Entry, of_backbone
 from muskie.models.recon_load import create_reconstruction_model, load_reconstruction_model
 from muskie.models.reconstruction import ReconstructionModel
 from muskie.objectives.pointmaps import PointMaps
@@ -102,9 +103,8 @@ class Finetuning(Run):
         return [self.backbone_told]
 
     @property
-    def weights_before(self) -> Sequence[str]:
-        name = self.backbone["name"] if isinstance(self.backbone, Mapping) else self.backbone
-        return [str(name)] if Path(str(name)).expanduser().exists() else []
+    def weights_before(self) -> Sequence[Entry]:
+        return of_backbone(self.backbone)
 
     @property
     def measured(self) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from muskie.errors import ConfigError, nearest
 from muskie.evaluation.geometry.answers import HEADLINES, PARTS, SceneScores, answers, trivial_answers, truths
 from muskie.evaluation.geometry.nearest import tree_or_error
 from muskie.evaluation.geometry.pointmap_metrics import PointMapConfig
+from muskie.evaluation.trained_on import TrainedFrames
 from muskie.evaluation.views.posed_views import PosedViews, posed_batches
-from muskie.evaluation.views.view_sets import spaced
+from muskie.evaluation.views.view_sets import ViewSet, spaced
 from muskie.history import Entry
 from muskie.models.geometry_output import Geometry
 from muskie.models.reconstruction import ReconstructionModel
@@ -107,6 +109,7 @@ class ReconstructionHeldOut:
         self.unreadable: list[str] = []
         self._batches: list[PosedViews] = []
         self._groups: list[str] = []
+        self._sets: list[ViewSet] = []
 
     def draw(self) -> None:
         """Reads the samples.
@@ -118,14 +121,16 @@ class ReconstructionHeldOut:
             return
         config = self.config
         sets = spaced(self.index, self.views, config.distance, config.scenes, config.seed)
-        self._groups = [views.group for views in sets]
+        self._sets, self._groups = sets, [views.group for views in sets]
         self._batches = list(posed_batches(sets, (self.size, self.size), config.batch))
         self.unreadable = [message for views in self._batches for message in views.unreadable]
 
-    @property
+    @cached_property
     def seen_before(self) -> str:
-        """Which held-out frames earlier trainings of these weights have seen; "" where it is not looked up."""
-        return ""
+        """How many of the frames that are measured earlier trainings of these weights have seen, in words; "" if none."""
+        frames = {identity for views in self._sets for identity in views.identities}
+        seen = TrainedFrames(self.past).among(frames) if len(self.past) > 1 else set()
+        return f"{len(seen)} of {len(frames)} frames" if seen else ""
 
     def measure(self, device: torch.device, dtype: torch.dtype | None) -> tuple[Mapping[str, float], str]:
         """Scores of the model as it is: scalars, and a line."""

@@ -130,8 +130,8 @@ class Run(ABC):
         return ()
 
     @property
-    def weights_before(self) -> Sequence[str]:
-        """Names of weights, beside `init_from`, that the model was built with."""
+    def weights_before(self) -> Sequence[Entry]:
+        """What the weights were trained on that the model was built with."""
         return ()
 
     # What all have in common
@@ -151,8 +151,8 @@ class Run(ABC):
         """What the weights that the run starts from were trained on."""
         if self.state is not None:
             return of_state(self.state)
-        given = [*self.weights_before, *([self.settings["init_from"]] if self.settings["init_from"] else [])]
-        return [entry for name in given for entry in of_weights(name, "init_from")]
+        init_from = self.settings["init_from"]
+        return [*self.weights_before, *(of_weights(init_from, "init_from") if init_from else [])]
 
     @property
     def finished(self) -> bool:
@@ -176,7 +176,9 @@ class Run(ABC):
                 telemetry.say(line)
             optim, config = self.settings["optim"], self.trainer_config
             run = RunPlan(self.steps, self.warmup_steps(), self.plan.reuse, len(self.plan.sizes))
-            trainer = Trainer(self.task, config, optim, run, ranks, folder, telemetry, self.measures(folder), self._pictures)
+            kept = {"past": [dict(entry) for entry in self.heldout.past]}
+            measures = self.measures(folder)
+            trainer = Trainer(self.task, config, optim, run, ranks, folder, telemetry, measures, self._pictures, kept)
             if self.state:
                 trainer.restore(self.state, str(self.start.checkpoint))
             self.state = None  # its memory is as large as the model's and the optimiser's

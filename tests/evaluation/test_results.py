@@ -77,7 +77,16 @@ def test_a_table_without_a_summary_has_no_empty_one() -> None:
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(0.0, "0.0"), (0.0494, "0.049"), (1.234, "1.23"), (9.96, "10.0"), (99.94, "99.9"), (99.96, "100"), (1234.5, "1234"), (math.inf, "inf")],
+    [
+        (0.0, "0.0"),
+        (0.0494, "0.049"),
+        (1.234, "1.23"),
+        (9.96, "10.0"),
+        (99.94, "99.9"),
+        (99.96, "100"),
+        (1234.5, "1234"),
+        (math.inf, "inf"),
+    ],
 )
 def test_numbers_as_they_are_shown(value: float, shown: str) -> None:
     row = replace(ROW, metric="error (px)", value=value, low=math.nan, high=math.nan)

@@ -80,7 +80,12 @@ def test_round_trip(tmp_path: Path, run: Callable[..., str], flat: bool, prefix:
         ours, theirs = model(images, mask), loaded(images, mask)
     assert torch.equal(ours.pixels, theirs.pixels) and torch.equal(ours.confidence, theirs.confidence)
     assert json.loads((out / "config.json").read_text())["encoder"]["rope_angles_in"] is None
-    assert sorted(path.name for path in out.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "trained_on.yaml",
+    ]
     assert "apache" not in (out / "README.md").read_text()
 
 
