@@ -37,9 +37,9 @@ in hidden patches of several views ([Muskie](https://arxiv.org/abs/2511.18115)).
 {% endif %}
 ```python
 import torch
-from muskie.models.recon_load import load_reconstruction_model
+import muskie
 
-model = load_reconstruction_model("PATH")  # this folder, or its name on the hub
+model = muskie.load_reconstruction_model("PATH")  # this folder, or its name on the hub
 with torch.inference_mode():
     geometry = model(images)  # images [B, V, 3, H, W] in [0, 1]; geometry.points [B, V, H, W, 3], geometry.cam2world
 ```
