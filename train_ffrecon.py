@@ -18,6 +18,7 @@ from muskie import published_keys
 from muskie.errors import errors_in_words
 from muskie.overrides import read_overrides
 from muskie.training.finetune import FINETUNING, finetune
+from muskie.training.settings_help import OF_FINETUNING, describe
 
 CONFIGS = Path(__file__).resolve().parent / "configs"
 
@@ -29,13 +30,22 @@ def run(config: DictConfig) -> None:
         finetune(config)
 
 
+@hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name="ffrecon")
+def show_settings(config: DictConfig) -> None:
+    """Called by Hydra in the place of `run`, for `--settings`."""
+    with errors_in_words():
+        print(describe(config, FINETUNING, OF_FINETUNING), end="")
+
+
 def main() -> None:
     """Checks the command line, then hands it to Hydra."""
+    words = [word for word in sys.argv[1:] if word != "--settings"]
+    action = run if len(words) == len(sys.argv[1:]) else show_settings
     with errors_in_words():
-        arguments = published_keys.translate(sys.argv[1:])
+        arguments = published_keys.translate(words)
         sys.argv[1:] = read_overrides(arguments, CONFIGS, "ffrecon", FINETUNING.sections.names())
     try:
-        run()
+        action()
     except KeyboardInterrupt:
         # At once: data workers ignore signals, and leaving in the ordinary way would wait for their batches.
         print("interrupted", file=sys.stderr, flush=True)

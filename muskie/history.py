@@ -45,7 +45,7 @@ def of_weights(name: str, key: str) -> list[Entry]:
 
 
 def of_backbone(given: Any) -> list[Entry]:
-    """As `history`, of a backbone as `muskie.backbones.load.load_backbone` takes it; nothing for fresh weights."""
+    """As `history`, of a backbone as `muskie.models.named.named_model` takes it; nothing for fresh weights."""
     spec: Mapping[str, Any] = given if isinstance(given, Mapping) else {"name": given}
     name = str(spec.get("published") or spec.get("name") or "")
     if name.startswith("timm/"):

@@ -3,10 +3,13 @@
     python scripts/evaluate.py outputs/RUN
     python scripts/evaluate.py outputs/ONE outputs/OTHER timm/vit_small_patch16_224 suite=[correspondence,relative_pose]
     python scripts/evaluate.py outputs/RUN data=sevenscenes data.root=PATH size=128 views.distance=8
+    python scripts/evaluate.py outputs/FINETUNED suite=[pose,pointmap,depth] views.list=FILE
+    python scripts/evaluate.py freeze=FILE protocol=co3d_pose data=co3d data.root=PATH
 
 Words without "=" are backbones: runs, folders of weights, names of our models (untrained), or any ViT of timm. The rest
 are Hydra overrides of configs/evaluate.yaml. Data, hold-out and size are those of the first run, where nothing is said.
-Writes results.json, results.csv and results.md, and prints the tables.
+Writes results.json, results.csv and results.md, and prints the tables; with freeze=FILE it writes the samples alone, for
+views.list=FILE.
 """
 
 from __future__ import annotations
@@ -65,9 +68,12 @@ def backbones(settings: EvaluationSettings) -> list[Any]:
 
 
 def evaluate(words: Sequence[str]) -> list[Table]:
-    """Measures, writes, and gives the tables."""
+    """Measures, writes, and gives the tables; of a command that freezes samples, none."""
     settings = read_settings(words)
     material = settings.material(progress=True)
+    if settings.values["freeze"]:
+        print(f"frozen: {settings.freeze(material)}")
+        return []
     models = backbones(settings)
     for suite in settings.suites:
         suite.choose(material)  # what cannot be had is told before anything is measured

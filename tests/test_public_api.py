@@ -10,7 +10,7 @@ from pathlib import Path
 import muskie
 
 # A name that is added or dropped here is a decision, and a line in the changelog.
-PUBLIC = ["create_model", "from_pretrained", "list_models", "load_reconstruction_model"]
+PUBLIC = ["Reconstruction", "create_model", "from_pretrained", "list_models", "load_reconstruction_model", "reconstruct"]
 HEAVY = ["hydra", "omegaconf", "torchvision", "timm", "matplotlib", "tensorboard", "pydantic"]
 
 
@@ -24,6 +24,7 @@ def test_signatures() -> None:
     assert list(inspect.signature(muskie.create_model).parameters) == ["name", "init", "seed", "overrides"]
     assert list(inspect.signature(muskie.from_pretrained).parameters) == ["folder_or_hub_id", "kwargs"]
     assert not inspect.signature(muskie.list_models).parameters
+    assert list(inspect.signature(muskie.reconstruct).parameters)[:3] == ["images", "model", "size"]
 
 
 def test_importing_models_is_light() -> None:

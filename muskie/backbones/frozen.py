@@ -11,13 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from muskie.errors import CheckpointError, ConfigError
-
-UNTRAINED = ", untrained"
-"""What the name of a network with its weights of before training ends with."""
+from muskie.models.named import UNTRAINED
 
 
 class Features(Protocol):
-    """What a backbone must know: `MaskedViewModel` and `muskie.backbones.timm_vit.TimmViT` do."""
+    """What a backbone must know: `MaskedViewModel` and `muskie.models.timm_vit.TimmViT` do."""
 
     @property
     def patch_size(self) -> int:

@@ -1,24 +1,15 @@
-"""From what somebody names to a frozen backbone: a run, a folder of weights, a model of ours, or any ViT of timm."""
+"""Frozen backbones by their names, each with one of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 
-from muskie.backbones.frozen import UNTRAINED, FrozenBackbone
-from muskie.backbones.timm_vit import TimmViT
-from muskie.errors import CheckpointError, ConfigError, did_you_mean
+from muskie.backbones.frozen import FrozenBackbone
+from muskie.errors import CheckpointError, ConfigError
 from muskie.models.masked_view import MaskedViewModel
-from muskie.models.variants import create_model, from_pretrained, list_models
-from muskie.paths import typed_path
-
-TIMM = "timm/"
-
-Spec = str | Path | Mapping[str, Any]
-"""A name, or `{name: ..., label: ..., pretrained: ..., seed: ..., <arguments of the model>}`."""
+from muskie.models.named import UNTRAINED, Spec, named_model
 
 
 def load_backbone(
@@ -27,14 +18,7 @@ def load_backbone(
     """A backbone by its name.
 
     Args:
-        spec: one of
-
-            - the folder of a run, a folder written by `save_pretrained`, or a model of ours on the Hugging Face hub;
-            - a model of ours without weights, one of `muskie.list_models()`, with `{name: muskie_tiny, width: 96}` for
-              other shapes;
-            - `timm/NAME`, any ViT of timm with its published weights; `{name: timm/NAME, pretrained: false}` without.
-
-            In the form of a mapping, `label` is what tables call it, and `seed` goes before the argument of that name.
+        spec: a run, a folder of weights, a model of ours, or `timm/NAME`, see `muskie.models.named.named_model`.
         device, dtype: see `FrozenBackbone`.
         seed: of fresh weights.
 
@@ -42,25 +26,8 @@ def load_backbone(
         ConfigError: a name or an argument that cannot be used.
         CheckpointError: weights that are not there, or cannot be downloaded.
     """
-    arguments: dict[str, Any] = dict(spec) if isinstance(spec, Mapping) else {"name": spec}
-    name = arguments.pop("name", None)
-    if not isinstance(name, str | Path) or not str(name):
-        raise ConfigError(f"backbone={spec!r}: name must be given, e.g. {{name: timm/vit_small_patch16_224}}")
-    name, label = str(name), str(arguments.pop("label", None) or "")
-    if name.startswith(TIMM):
-        seed = arguments.pop("seed", seed)
-        return _timm(name.removeprefix(TIMM), label or name, device, dtype, seed, arguments)
-    if name in list_models() and not Path(name).is_dir():
-        model = _fresh(name, {"seed": seed, **arguments})
-        return FrozenBackbone(label or f"{name}{UNTRAINED}", model, model.encoder.config.depth, None, device, dtype)
-    if arguments:
-        raise ConfigError(f"backbone {name}: {', '.join(sorted(arguments))} cannot be set, for it has weights")
-    if "/" not in name and not typed_path(name, "backbone").exists():
-        raise ConfigError(
-            f"backbone {name!r} is no folder here and no model of ours{did_you_mean(name, list_models()) or '.'} A ViT of "
-            f"timm is called timm/NAME, a model on the Hugging Face hub OWNER/NAME"
-        )
-    return ours(from_pretrained(name), label or label_of(name), device, dtype)
+    found = named_model(spec, seed)
+    return FrozenBackbone(found.label, found.model, found.depth, found.fresh, device, dtype)
 
 
 def ours(
@@ -68,33 +35,6 @@ def ours(
 ) -> FrozenBackbone:
     """A model of ours as a frozen backbone."""
     return FrozenBackbone(label, model, model.encoder.config.depth, model.untrained, device, dtype)
-
-
-def _fresh(name: str, arguments: dict[str, Any]) -> MaskedViewModel:
-    if arguments.pop("pretrained", False):
-        raise ConfigError(f"backbone {name}: pretrained=true, and it has no published weights; name the folder of a run")
-    try:
-        return create_model(name, **arguments)
-    except TypeError as error:
-        raise ConfigError(f"backbone {name} with {arguments}: {error}") from error
-
-
-def _timm(
-    name: str,
-    label: str,
-    device: torch.device | None,
-    dtype: torch.dtype | None,
-    seed: int,
-    arguments: dict[str, Any],
-) -> FrozenBackbone:
-    pretrained = arguments.pop("pretrained", True)
-
-    def fresh() -> TimmViT:
-        return TimmViT(name, False, seed, **arguments)
-
-    model = TimmViT(name, pretrained, seed, **arguments)
-    label = label if pretrained else f"{label}{UNTRAINED}"
-    return FrozenBackbone(label, model, model.depth, fresh if pretrained else None, device, dtype)
 
 
 def load_backbones(specs: Sequence[Spec], device: torch.device, dtype: torch.dtype | None = None) -> list[FrozenBackbone]:
@@ -117,9 +57,3 @@ def load_backbones(specs: Sequence[Spec], device: torch.device, dtype: torch.dty
     if problems:
         raise ConfigError("\n".join(problems))
     return found
-
-
-def label_of(name: str) -> str:
-    """What tables call a backbone: a run by its folder, also where its `model` folder was named."""
-    path = typed_path(name, "backbone").resolve()
-    return (path.parent if path.name == "model" else path).name if path.exists() else name

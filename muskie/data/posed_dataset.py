@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from muskie.data.dataset import Request, Views, draw_frames
+from muskie.data.geometry_check import WITH_GEOMETRY, geometry_problem
 from muskie.data.images import Crop, decode
 from muskie.data.index import Place, SceneIndex
 from muskie.data.plan import LoadShape, StepPlan
@@ -123,7 +124,7 @@ class PosedDataset(Dataset[Views]):
             told.append(f"{place.name}: passed over, no depth is known in the views drawn")
         raise DataError(
             f"{TRIES} scenes were drawn and none can be used, the last: {told[-1]}. Training reconstruction needs depth and "
-            f"cameras; sources with both: data=synthetic, sevenscenes, scannet, navi, nrgbd, co3d, tum, eth3d, dtu"
+            f"cameras; sources with both: {WITH_GEOMETRY}"
         )
 
     def _detail(self, shape: LoadShape) -> int:
@@ -166,7 +167,7 @@ def _usable(place: Place, order: Sequence[int], views: int, at_least: int) -> tu
         except OSError as error:
             told.append(str(error))
             continue
-        problem = _problem(frame)
+        problem = geometry_problem(frame)
         if problem:
             told.append(f"{place.name}/{name}: {problem}")
             continue
@@ -174,12 +175,3 @@ def _usable(place: Place, order: Sequence[int], views: int, at_least: int) -> tu
         if len(found) == views:
             break
     return found, told
-
-
-def _problem(frame: Frame) -> str:
-    if frame.depth is None:
-        return "it has no depth"
-    if frame.camera is None:
-        return "it has no camera"
-    finite = np.isfinite(frame.camera.intrinsics).all() and np.isfinite(frame.camera.cam2world).all()
-    return "" if finite else "its camera has numbers that are not finite"

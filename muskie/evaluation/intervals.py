@@ -49,6 +49,25 @@ def interval(statistic: Statistic, weights: np.ndarray) -> tuple[float, float, f
     return value, float(low), float(high)
 
 
+def mean_over_categories(sums: np.ndarray, counts: np.ndarray, categories: Sequence[str]) -> Statistic:
+    """The mean over categories of the ratio of sums in each, `ratio_of_sums`; those without points are left out.
+
+    Args:
+        sums, counts: [N].
+        categories: of the N samples.
+    """
+    names, members = np.unique(np.asarray(categories), return_inverse=True)
+    inside = members[:, None] == np.arange(len(names))  # [N, K]
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        totals, below = weights @ (sums[:, None] * inside), weights @ (counts[:, None] * inside)  # [R, K]
+        known = below > 0
+        ratios = np.divide(totals, below, out=np.zeros_like(totals, dtype=float), where=known)
+        return np.divide(ratios.sum(1), known.sum(1), out=np.full(len(weights), np.nan), where=known.any(1))
+
+    return statistic
+
+
 def ratio_of_sums(sums: np.ndarray, counts: np.ndarray) -> Statistic:
     """All points pooled: the sum over samples of `sums` [N] over that of `counts` [N]; NaN without points."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from tqdm import tqdm
@@ -15,7 +14,10 @@ from muskie.evaluation.trained_on import TrainedFrames
 from muskie.evaluation.views.angle_pairs import AnglePairs
 from muskie.evaluation.views.pair_choice import PairChoice
 from muskie.evaluation.views.posed_views import PosedViews, posed_batches, read_posed
-from muskie.evaluation.views.view_sets import ViewChoice, ViewSet
+from muskie.evaluation.views.view_sets import ViewChoice, ViewSet, evenly
+
+LOOKS = 3
+"""Frames of a source that are looked at for depth and cameras."""
 
 
 @dataclass
@@ -56,33 +58,57 @@ class Material:
     _read: set[int] = field(default_factory=set)
     _view_sets: list[ViewSet] | None = None
     _pair_sets: AnglePairs | None = None
+    _checked: set[bool] = field(default_factory=set)
 
-    def view_sets(self) -> list[ViewSet]:
+    def view_sets(self, depth: bool = True) -> list[ViewSet]:
         """The samples of multi-view suites; chosen once.
 
+        Args:
+            depth: depth is needed, and not the cameras alone.
+
         Raises:
-            DataError: there are none, or, with `refuse`, a backbone was trained on some that count as held out.
+            DataError: there are none, or none with known depth; or, with `refuse`, a backbone was trained on some that count
+                as held out.
         """
+        self._check_geometry(depth)
         if self._view_sets is None:
-            self._check_geometry()
             self._view_sets = self._not_trained_on(self.views.choose(self.index))
         return self._view_sets
 
     def pair_sets(self) -> AnglePairs:
         """The pairs of two-view suites, chosen once; as `view_sets`."""
+        self._check_geometry(depth=True)
         if self._pair_sets is None:
-            self._check_geometry()
             chosen = self.pairs.pairs(self.index)
             self._not_trained_on(chosen.sets)
             self._pair_sets = chosen
         return self._pair_sets
 
-    def _check_geometry(self) -> None:
-        """One frame of each source shows whether there is any: before advice about views, which would not help."""
+    def _check_geometry(self, depth: bool) -> None:
+        """A few frames of each source show whether there is any: before advice about views, which would not help."""
+        if depth in self._checked:
+            return
         for source in self.index.sources:
             place = self.index.place(source, 0)
-            with suppress(OSError):  # another one may be readable
-                read_posed(ViewSet(source, place.scene, (place.frames[0],)), self.size)
+            problem: DataError | None = None
+            for number in evenly(len(place.frames), LOOKS):
+                try:
+                    read = read_posed(ViewSet(source, place.scene, (place.frames[number],)), self.size, depth=depth)
+                except OSError:  # another one may be readable
+                    continue
+                except DataError as error:
+                    problem = problem or error
+                    continue
+                if not depth or (read.depth > 0).any():
+                    problem = None
+                    break
+                problem = problem or DataError(
+                    f"{source.name}/{place.scene.name}: no frame has known depth, which the suite needs; cameras alone are "
+                    f"enough for suite=[pose,trajectory]"
+                )
+            if problem is not None:
+                raise problem
+        self._checked.add(depth)
 
     def _not_trained_on(self, sets: list[ViewSet]) -> list[ViewSet]:
         if not self.refuse or self.index.part != "heldout":
@@ -103,11 +129,11 @@ class Material:
         """What the data is called."""
         return "+".join(source.name for source in self.index.sources)
 
-    def batches(self, sets: Sequence[ViewSet], what: str) -> Iterator[PosedViews]:
-        """All sets, with a bar that is called `what`; see `posed_batches`."""
+    def batches(self, sets: Sequence[ViewSet], what: str, depth: bool = True) -> Iterator[PosedViews]:
+        """All sets, with a bar that is called `what`; `depth`: every frame must have some; see `posed_batches`."""
         self.unreadable, self._read = [], set()
         with tqdm(total=len(sets), desc=what, unit="set", disable=not self.progress, file=sys.stderr) as bar:
-            for views in posed_batches(sets, self.size, self.batch, self.workers, self.crop):
+            for views in posed_batches(sets, self.size, self.batch, self.workers, self.crop, depth):
                 self.unreadable += [message for message in views.unreadable if message not in self.unreadable]
                 self._read.update(views.numbers)
                 yield views
@@ -121,7 +147,7 @@ class Material:
         by = f"{rooms} rooms" if rooms > 1 else "samples, for there is one room alone"
         crop = ", cropped around the object" if self.crop == "object" else ""
         notes = [
-            f"{self.data}, {part}: {len(sets)} samples of {choice}, {self.size[1]} x {self.size[0]} px{crop}. "
+            f"{self.data}, {part}: {len(sets)} samples of {choice.told(sets)}, {self.size[1]} x {self.size[0]} px{crop}. "
             f"In brackets, 95 % intervals by bootstrap over the {by}."
         ]
         frames = {identity for views in read for identity in views.identities}

@@ -10,13 +10,14 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from muskie.backbones.load import label_of
 from muskie.config import Sections
 from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.loading import build_sources
 from muskie.errors import ConfigError, DataError
 from muskie.evaluation.correspondence import CorrespondenceConfig
+from muskie.evaluation.geometry.depth_metrics import DepthConfig
 from muskie.evaluation.geometry.pointmap_metrics import PointMapConfig
+from muskie.evaluation.geometry.trajectory import TrajectoryConfig
 from muskie.evaluation.material import Material
 from muskie.evaluation.suite_registry import GEOMETRY
 from muskie.evaluation.suites import find_suite
@@ -26,8 +27,10 @@ from muskie.evaluation.two_view.probe3d import Probe3DConfig
 from muskie.evaluation.two_view.relative_pose import RelativePoseConfig
 from muskie.evaluation.two_view_suites import DenseMatchingSuite
 from muskie.evaluation.views.pair_choice import PairChoice
+from muskie.evaluation.views.view_lists import write_list
 from muskie.evaluation.views.view_sets import ViewChoice
 from muskie.history import of_backbone
+from muskie.models.named import label_of
 from muskie.paths import check_writable, make_new, typed_path
 
 ROOT = {
@@ -44,6 +47,7 @@ ROOT = {
     "precision": str,
     "seed": int,
     "out": str | None,
+    "freeze": str | None,
 }
 """Keys outside of sections."""
 
@@ -57,6 +61,8 @@ SECTIONS = Sections(
         "probe3d": Probe3DConfig,
         "relative_pose": RelativePoseConfig,
         "pointmap": PointMapConfig,
+        "depth": DepthConfig,
+        "trajectory": TrajectoryConfig,
     },
     arguments={},
     open=("data",),
@@ -85,7 +91,7 @@ class EvaluationSettings:
         self.values = SECTIONS.build({k: v for k, v in self.plain.items() if k not in ("protocol",)}, ROOT)
         given = self.values["backbone"]
         self.backbones = list(given) if isinstance(given, list | tuple) else [given] if given else []
-        if not self.backbones:
+        if not self.backbones and not self.values["freeze"]:
             raise ConfigError("no backbone is named; give a run, the name of a model, or timm/NAME")
         names = [spec.get("name") if isinstance(spec, Mapping) else spec for spec in self.backbones]
         self.runs = runs_among([str(name) for name in names if name])
@@ -164,6 +170,7 @@ class EvaluationSettings:
         if part == "heldout" and not holdout.share:
             raise DataError(f"{self.run.folder if self.run else 'holdout.share=0'} held nothing out; take part=all")
         self.resolved = {"data": data, "holdout": asdict(holdout), "part": part, "size": list(self.size)}
+        self.resolved |= self._lists()
         height, width = self.size
         return Material(
             index=SceneIndex(sources, part, holdout),
@@ -180,6 +187,30 @@ class EvaluationSettings:
             trained=self._trained(),
             refuse=True,
         )
+
+    def _lists(self) -> dict[str, Any]:
+        """The lists of samples that are used, with their hashes, for the results."""
+        choices: dict[str, ViewChoice] = {"views": self.values["views"], "pairs": self.values["pairs"]}
+        found = {name: choice.listed() for name, choice in choices.items() if choice.list is not None}
+        return {f"{name}.list": {"file": str(one.file), "sha256": one.sha256} for name, one in found.items()}
+
+    def freeze(self, material: Material) -> Path:
+        """Writes the samples of the suites to the file of `freeze`; gives it.
+
+        Raises:
+            ConfigError: suites look at single sets of views and at pairs, or at neither; or the file cannot be written.
+            DataError: there are no samples.
+        """
+        file = typed_path(self.values["freeze"], "freeze")
+        kinds = {"pairs" if suite.needs == "pairs" else "views" for suite in self.suites if suite.needs}
+        if len(kinds) != 1:
+            told = ", ".join(f"{suite.name}: {suite.needs or 'no samples'}" for suite in self.suites)
+            raise ConfigError(f"freeze writes views or pairs, and the suites need not one of them ({told}); name others")
+        choice: ViewChoice = self.values[kinds.pop()]
+        if choice.list is not None:
+            raise ConfigError(f"{choice.section}.list={choice.list!r} is frozen already; leave it out, or freeze")
+        write_list(file, next(suite for suite in self.suites if suite.needs).choose(material), choice.plain())
+        return file
 
     def _trained(self) -> dict[str, TrainedFrames]:
         """What the backbones with weights were trained on, by the names of the tables."""

@@ -30,8 +30,8 @@ FEATURES, GEOMETRY = "features", "geometry"
 
 class Suite(NamedTuple, Generic[C]):
     """A suite: its name, the class of its settings, what runs it, and which samples of the material it needs: `"views"`
-    (`Material.view_sets`), `"pairs"` (`Material.pair_sets`) or None. They are looked for before anything is measured or
-    trained. `takes`: `FEATURES` or `GEOMETRY`."""
+    (`Material.view_sets`), `"cameras"` (the same, of which no depth need be known), `"pairs"` (`Material.pair_sets`) or
+    None. They are looked for before anything is measured or trained. `takes`: `FEATURES` or `GEOMETRY`."""
 
     name: str
     config: type[C]
@@ -45,8 +45,8 @@ class Suite(NamedTuple, Generic[C]):
         Raises:
             DataError: there are none.
         """
-        if self.needs == "views":
-            return material.view_sets()
+        if self.needs in ("views", "cameras"):
+            return material.view_sets(depth=self.needs == "views")
         return material.pair_sets().sets if self.needs == "pairs" else []
 
 

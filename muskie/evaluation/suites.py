@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from muskie.evaluation.geometry_suites import depth, pointmap, pose
+from muskie.evaluation.geometry_suites import depth, pointmap, pose, trajectory
 from muskie.evaluation.multi_view_suites import correspondence
 from muskie.evaluation.suite_registry import find_suite, list_suites, suite
 from muskie.evaluation.two_view_suites import dense_matching, probe3d, relative_pose
@@ -18,4 +18,5 @@ __all__ = [
     "probe3d",
     "relative_pose",
     "suite",
+    "trajectory",
 ]

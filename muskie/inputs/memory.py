@@ -5,25 +5,29 @@ channels in the dense heads. Nothing in it grows faster than the number of token
 
     weights          their bytes; half as much again with autocast, which keeps copies
     views            V · 3 · H · W
-    kept layers      4 · V · T · C · (4 layers + the last tokens)
-    then the larger of
-      one block      V · T · C · BLOCK
-      heads          min(chunk, V) · H · W · (HEAD_PIXEL + F · (HEAD_RESIZED + HEAD_LEVEL · (8/p)²))
-      + results      V · H · W · RESULT
+    on a CPU         LIBRARIES
+    then the largest of
+      kept layers    4 · V · T · C · (4 layers + the last tokens)
+      + one block    V · T · C · BLOCK
+    and
+      kept layers
+      + heads        min(chunk, V) · H · W · (HEAD_PIXEL + F · (HEAD_RESIZED + HEAD_LEVEL · (8/p)²)), on a CPU COPIES more
+      + results      V · H · W · WRITTEN
+    and
+      results        V · H · W · RESULT
 """
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
 from muskie.errors import ConfigError
+from muskie.inputs.free_memory import free_bytes
 from muskie.inputs.resize import common_size
 
 # Bytes, all measured by `muskie.training.memory.step_bytes` on a CPU, where the formulas of block and heads are right to 4 %
@@ -33,14 +37,23 @@ BLOCK = 51
 """A token's channel in a transformer block in float32: the stream, q, k and v before and after they are turned."""
 BLOCK_AUTOCAST = 37
 """The same with bf16 or fp16; the stream stays float32."""
-HEAD_PIXEL = 256
-"""A pixel's last 32 channels, before and after the nonlinearity."""
+HEAD_PIXEL = 304
+"""A pixel's last 32 channels, before and after the nonlinearity, and what the head before it gave."""
 HEAD_RESIZED = 2
 """A pixel's F/2 channels, enlarged to full size."""
 HEAD_LEVEL = 5
 """The finest level's F channels, of 8 x 8 pixels a patch."""
+WRITTEN = 24
+"""A pixel's points, confidences and depth, as the heads write them."""
 RESULT = 64
-"""A pixel's points, confidences and depth: as the chunks gave them, joined, and in the world."""
+"""The same with its copy for the caller, and the points in the world."""
+
+# Bytes beyond tensors, the difference to the memory that the system says a process has, on a CPU (`scripts/benchmark.py
+# reconstruct`).
+LIBRARIES = 100_000_000
+"""What libraries load and set up when they first compute."""
+COPIES = (128, 2)
+"""A pixel's 32 channels and its F/2 that come before them, in the order of channels that convolutions of oneDNN work on."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +132,11 @@ class MemoryEstimate:
 
 
 def estimate_memory(
-    views: int, size: tuple[int, int], model: nn.Module | ModelSize, dtype: torch.dtype | None = None
+    views: int,
+    size: tuple[int, int],
+    model: nn.Module | ModelSize,
+    dtype: torch.dtype | None = None,
+    device: torch.device | None = None,
 ) -> MemoryEstimate:
     """The peak memory of a reconstruction without gradients, by the formula above.
 
@@ -128,6 +145,7 @@ def estimate_memory(
         size: (H, W), multiples of the patch size.
         model: which it runs through.
         dtype: of autocast; None: float32.
+        device: it will run on; None: tensors alone, wherever they are.
     """
     m = model if isinstance(model, ModelSize) else ModelSize.of(model)
     height, width = size
@@ -135,12 +153,18 @@ def estimate_memory(
     channels = views * (m.registers + (height // m.patch_size) * (width // m.patch_size)) * m.width
     block = channels * (BLOCK if dtype is None else BLOCK_AUTOCAST)
     head = HEAD_PIXEL + m.features * (HEAD_RESIZED + HEAD_LEVEL * (8 / m.patch_size) ** 2)
-    heads, results = int(min(m.chunk, views) * pixels * head), views * pixels * RESULT
-    last = {"one block": block} if block > heads + results else {"heads": heads, "results": results}
-    weights = m.weights if dtype is None else m.weights * 3 // 2
+    parts = {"weights": m.weights if dtype is None else m.weights * 3 // 2, "views": 3 * views * pixels}
+    if device is not None and device.type == "cpu":
+        parts["libraries"] = LIBRARIES
+        head += COPIES[0] + COPIES[1] * m.features
     kept = 4 * channels * (m.kept + 1)
-    parts = {"weights": weights, "views": 3 * views * pixels, "kept layers": kept, **last}
-    return MemoryEstimate(views, size, parts)
+    heads, written = int(min(m.chunk, views) * pixels * head), views * pixels * WRITTEN
+    stages = (
+        {"kept layers": kept, "one block": block},
+        {"kept layers": kept, "heads": heads, "results": written},
+        {"results": views * pixels * RESULT},
+    )
+    return MemoryEstimate(views, size, parts | max(stages, key=lambda stage: sum(stage.values())))
 
 
 def check_memory(
@@ -150,6 +174,7 @@ def check_memory(
     device: torch.device,
     dtype: torch.dtype | None = None,
     free: int | None = None,
+    chunk: int | None = None,
 ) -> MemoryEstimate:
     """The estimate, where a device has that much.
 
@@ -158,19 +183,21 @@ def check_memory(
         device: it will run on. Weights that are there already are not counted twice.
         free: bytes that it has, those of the weights included; None: as much as the system says, and no check where it does
             not tell.
+        chunk: views whose heads run at once; None: the model's own.
 
     Raises:
         ConfigError: more than there is; the message says how many views, or which size, would do.
     """
     m = model if isinstance(model, ModelSize) else ModelSize.of(model)
-    estimate = estimate_memory(views, size, m, dtype)
+    m = replace(m, chunk=chunk or m.chunk)
+    estimate = estimate_memory(views, size, m, dtype, device)
     if free is None and (unused := free_bytes(device)) is not None:
         free = unused + (_bytes_on(device, model) if isinstance(model, nn.Module) else 0)
     if free is None or estimate.total <= free:
         return estimate
 
     def fits(views: int, size: tuple[int, int]) -> bool:
-        return estimate_memory(views, size, m, dtype).total <= free
+        return estimate_memory(views, size, m, dtype, device).total <= free
 
     ways = []
     most = _last(1, views, lambda count: fits(count, size))
@@ -183,46 +210,6 @@ def check_memory(
         ways.append(f"all of them smaller (size={patches * m.patch_size})")
     way = " or ".join(ways) or "a smaller model, or a device with more memory"
     raise ConfigError(f"{estimate}, but {device} has {_gb(free)} free; take {way}")
-
-
-def free_bytes(device: torch.device) -> int | None:
-    """Memory that tensors on a device can still get; None where the system does not tell.
-
-    CUDA: what the driver has free, and what this process holds unused. CPU: `MemAvailable` of Linux, or less in a container
-    with a limit. MPS: what Metal recommends at most, less what is taken.
-    """
-    if device.type == "cuda":
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(torch.cuda.mem_get_info(device)[0]) + unused
-    if device.type == "mps":
-        return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
-    amounts = [amount for amount in (_available(), _container()) if amount is not None]
-    return min(amounts, default=None)
-
-
-def _available() -> int | None:
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:  # no Linux
-        return None
-    amounts = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    return amounts[0] if amounts else None
-
-
-def _container() -> int | None:
-    """What a limit by cgroups (version 2 or 1) leaves; files that were read only fill what is free."""
-    second, first = Path(os.sep, "sys", "fs", "cgroup"), Path(os.sep, "sys", "fs", "cgroup", "memory")
-    for limit, used in (
-        (second / "memory.max", second / "memory.current"),
-        (first / "memory.limit_in_bytes", first / "memory.usage_in_bytes"),
-    ):
-        try:
-            stat = dict(line.split() for line in (used.parent / "memory.stat").read_text().splitlines())
-            files = int(stat.get("total_inactive_file", stat.get("inactive_file", 0)))
-            return max(int(limit.read_text()) - int(used.read_text()) + files, 0)
-        except (OSError, ValueError):  # there is none, or it says "max"
-            continue
-    return None
 
 
 def _bytes_on(device: torch.device | None, model: nn.Module) -> int:

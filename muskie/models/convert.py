@@ -1,40 +1,29 @@
 """Published Muskie checkpoints to a model folder of ours, with an account of every key.
 
 Two layouts are known: whole alternating blocks, `blocks.{i}.{frame_attn, global_atten, ...}`, and flat layers, `blocks.{2i}`
-frame-wise and `blocks.{2i + 1}` global; either may carry the `module.` prefix of a distributed run. Nothing in a checkpoint
-is executed: tensors are read, and the few classes that training runs leave beside them become empty stand-ins.
+frame-wise and `blocks.{2i + 1}` global. `published_file` reads the file; fine-tuned ones are for `convert_recon`.
 """
 
 from __future__ import annotations
 
 import json
-import pickle
 import re
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import torch
+from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor
 
 from muskie.errors import CheckpointError
 from muskie.models.encoder import EncoderConfig
 from muskie.models.masked_view import MaskedViewModel
+from muskie.models.published_file import FINETUNED, published_kind, read_weights
 from muskie.models.variants import muskie_base, muskie_huge, muskie_large, muskie_small
 
 PUBLISHED = {function.__name__: function() for function in (muskie_small, muskie_base, muskie_large, muskie_huge)}
-
-# What the authors' training runs pickle beside the weights: the arguments, as argparse or OmegaConf keep them.
-INERT = (
-    *("argparse.Namespace", "pathlib.PosixPath", "pathlib.WindowsPath", "pathlib._local.PosixPath", "typing.Any"),
-    *("builtins.int", "builtins.float", "builtins.bool", "builtins.str", "builtins.list", "builtins.dict"),
-    *("collections.defaultdict", "omegaconf.base.ContainerMetadata", "omegaconf.base.Metadata"),
-    *("omegaconf.dictconfig.DictConfig", "omegaconf.listconfig.ListConfig"),
-    *(f"omegaconf.nodes.{kind}Node" for kind in ("Any", "Boolean", "Float", "Integer", "Path", "String")),
-)
 
 # Parts of the whole-block layout -> our names; in the flat layout both layers have the names of our `Block`.
 BLOCK = {
@@ -53,16 +42,6 @@ BLOCK = {
 }
 
 
-class _Inert:
-    """Stands in for a pickled object that is no weight: it takes whatever it is given and keeps nothing."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        pass
-
-
 @dataclass
 class Report:
     """What became of every key, by its published name.
@@ -74,6 +53,8 @@ class Report:
         missing, unexpected: published names.
         wrong: published names, each with what is wrong with the tensor.
     """
+
+    what: ClassVar[str] = "Muskie checkpoint"
 
     variant: str
     encoder: EncoderConfig
@@ -98,47 +79,23 @@ class Report:
         parts = (("missing", self.missing), ("unexpected", self.unexpected), ("wrong", self.wrong))
         bad = "; ".join(f"{what}: {', '.join(keys)}" for what, keys in parts if keys)
         if bad:
-            raise CheckpointError(f"{origin} is no complete Muskie checkpoint, nothing was written ({bad})")
+            raise CheckpointError(f"{origin} is no complete {self.what}, nothing was written ({bad})")
 
 
-def read_published(path: Path) -> dict[str, Tensor]:
-    """The weights of a published checkpoint by their names, without a `module.` prefix.
+def read_published(path: Path) -> dict[str, Any]:
+    """The weights of a published pre-training checkpoint by their names, without a `module.` prefix.
 
     Raises:
-        CheckpointError: not a file, unreadable, needs classes that are not known, or holds another kind of weights.
+        CheckpointError: as `read_weights`, or it holds another kind of weights.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: there is no such file; give the published .pth")
-    try:
-        with torch.serialization.safe_globals([(_Inert, name) for name in INERT]):
-            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except Exception as error:
-        # PyTorch wraps the cause in advice to load unsafely.
-        cause = error.__context__ if isinstance(error, pickle.UnpicklingError) and error.__context__ else error
-        foreign = re.findall(r"GLOBAL (\S+)", str(cause))
-        if foreign:
-            raise CheckpointError(
-                f"{path} holds a pickled {foreign[0]}, which is not read: unpickling may run any code. If you trust the "
-                "file, load it where that class is known and save its weights alone: torch.save({'model': weights}, ...)"
-            ) from error
-        reason = (str(cause).splitlines() or [""])[0][:160]
-        raise CheckpointError(f"{path} cannot be read as a checkpoint ({type(cause).__name__}: {reason})") from error
-    weights = loaded.get("model", loaded) if isinstance(loaded, Mapping) else None
-    if not isinstance(weights, Mapping) or not weights:
-        raise CheckpointError(f"{path} holds no weights: expected a dict with a state dict under 'model'")
-    if str(loaded.get("format", "")).startswith("muskie-checkpoint"):
-        raise CheckpointError(f"{path} is a checkpoint of a run of this framework already; use it by resume= or init_from=")
-    keys = [str(key) for key in weights]
-    if all(key.startswith("module.") for key in keys):
-        keys = [key.removeprefix("module.") for key in keys]
-    if any(key.startswith("encoder.encoder.") for key in keys):
+    weights = read_weights(path)
+    if published_kind(weights, path) == FINETUNED:
         raise CheckpointError(
-            f"{path} is a published reconstruction (ffrecon) checkpoint: encoder, further blocks, point and camera heads. "
-            "Only pre-training checkpoints (muskie-base.pth, muskie-large.pth) are converted"
+            f"{path} is a published reconstruction (ffrecon) checkpoint: encoder, further blocks, point and camera heads. A "
+            "pre-training checkpoint (muskie-base.pth, muskie-large.pth) is needed here; scripts/convert_checkpoint.py "
+            "makes a reconstruction model of this one"
         )
-    if any(key.startswith("encoder.blocks.") for key in keys):
-        raise CheckpointError(f"{path} holds weights in the layout of this framework already: nothing to convert")
-    return dict(zip(keys, weights.values(), strict=True))
+    return weights
 
 
 def names(depth: int, flat: bool, norm: str = "decoder_norm") -> dict[str, str]:
@@ -180,24 +137,11 @@ def convert(
             f"no patch_embed.proj.weight [width, 3, p, p] among {len(weights)} keys ({', '.join(list(weights)[:4])}, ...): "
             "these are not the weights of a published Muskie model"
         )
-    numbers = {match[1] for key in weights if (match := re.match(r"blocks\.(\d+)\.", key))}
-    flat = any(re.match(r"blocks\.\d+\.attn\.", key) for key in weights)
-    width, depth = len(first), -(-len(numbers) // 2) if flat else len(numbers)
-    variant = next((name for name, v in PUBLISHED.items() if (v["width"], v["depth"]) == (width, depth)), "other")
-    if heads is None and variant == "other":
-        raise CheckpointError(
-            f"no published model has width {width} and {depth} alternating blocks: the file may be incomplete. If it is "
-            "not, give --heads, which shapes do not tell"
-        )
-    heads = PUBLISHED[variant]["heads"] if heads is None else heads
-    if heads < 1 or width % heads or width // heads % 4 or not depth:
-        raise CheckpointError(f"--heads {heads}: width {width}, depth {depth}; width over heads must be a multiple of 4")
-    rounded = None if exact_rope else "float16"
-    config = EncoderConfig(width, depth, heads, patch_size=first.shape[-1], rope_angles_in=rounded)
+    variant, config, flat = encoder_shape(weights, first, "", heads, exact_rope)
     report = Report(variant, config)
     model = MaskedViewModel(encoder=asdict(config))
     norm = "norm" if "norm.weight" in weights and "decoder_norm.weight" not in weights else "decoder_norm"
-    table = names(depth, flat, norm)
+    table = names(config.depth, flat, norm)
     report.missing = [key for key in table if key not in weights]
     report.unexpected = [key for key in weights if key not in table]
     own = model.state_dict()
@@ -220,6 +164,37 @@ def convert(
     return model, report
 
 
+def encoder_shape(
+    weights: Mapping[str, Any], embedding: Tensor, prefix: str, heads: int | None, exact_rope: bool
+) -> tuple[str, EncoderConfig, bool]:
+    """The published model of this size or "other", the encoder's shape, and whether its layers are flat.
+
+    Args:
+        weights: by published name.
+        embedding: [width, 3, p, p], of the patches.
+        prefix: of the encoder's names.
+        heads, exact_rope: see `convert`.
+
+    Raises:
+        CheckpointError: no size that was published, and no `heads`; or heads that do not suit the width.
+    """
+    blocks = re.compile(rf"{re.escape(prefix)}blocks\.(\d+)\.(attn\.)?")
+    found = [match for key in weights if (match := blocks.match(key))]
+    flat, numbers = any(match[2] for match in found), {match[1] for match in found}
+    width, depth = len(embedding), -(-len(numbers) // 2) if flat else len(numbers)
+    variant = next((name for name, v in PUBLISHED.items() if (v["width"], v["depth"]) == (width, depth)), "other")
+    if heads is None and variant == "other":
+        raise CheckpointError(
+            f"no published model has width {width} and {depth} alternating blocks: the file may be incomplete. If it is "
+            "not, give --heads, which shapes do not tell"
+        )
+    heads = PUBLISHED[variant]["heads"] if heads is None else heads
+    if heads < 1 or width % heads or width // heads % 4 or not depth:
+        raise CheckpointError(f"--heads {heads}: width {width}, depth {depth}; width over heads must be a multiple of 4")
+    rounded = None if exact_rope else "float16"
+    return variant, EncoderConfig(width, depth, heads, patch_size=embedding.shape[-1], rope_angles_in=rounded), flat
+
+
 def check_folder(out: Path, overwrite: bool = False) -> None:
     """Raises `CheckpointError` unless a model may be written to `out`."""
     if out.is_file():
@@ -228,7 +203,7 @@ def check_folder(out: Path, overwrite: bool = False) -> None:
         raise CheckpointError(f"{out} exists and is not empty; give another folder, or --overwrite")
 
 
-def write(model: MaskedViewModel, out: Path, origin: str) -> None:
+def write(model: PyTorchModelHubMixin, out: Path, origin: str) -> None:
     """Writes `model.safetensors`, `config.json` and a model card that names `origin`; beside first, then renamed."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".part-") as beside:

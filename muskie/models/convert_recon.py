@@ -10,18 +10,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from muskie.errors import CheckpointError
-from muskie.models.convert import BLOCK, PUBLISHED, Report, names
-from muskie.models.encoder import EncoderConfig
-from muskie.models.published_file import read_weights
+from muskie.models.convert import BLOCK, Report, encoder_shape, names
+from muskie.models.published_file import BLOCKS, ENCODER, FINETUNED, HEADS, published_kind, read_weights
 from muskie.models.reconstruction import ReconstructionModel
-
-ENCODER, BLOCKS, HEADS = "encoder.encoder.", "encoder.additional_blocks.", "head."
 
 DEAD = re.compile(
     r"encoder\.encoder\.(mask_placeholder|decoder_pred\..*|(decoder_)?norm\.(weight|bias))"
@@ -41,6 +38,8 @@ class ReconstructionReport(Report):
         aliases: second names of weights that are there by their first as well.
     """
 
+    what: ClassVar[str] = "fine-tuned Muskie checkpoint"
+
     decoder_depth: int = 0
     skipped: list[str] = field(default_factory=list)
     aliases: list[str] = field(default_factory=list)
@@ -52,18 +51,6 @@ class ReconstructionReport(Report):
         rest += [f"alias       {key}" for key in self.aliases]
         return "\n".join([f"{first}; {self.decoder_depth} further blocks, point and camera heads", *rest, counts])
 
-    def check(self, origin: str | Path) -> None:
-        """Raises `CheckpointError`, naming every key, unless all went well."""
-        parts = (("missing", self.missing), ("unexpected", self.unexpected), ("wrong", self.wrong))
-        bad = "; ".join(f"{what}: {', '.join(keys)}" for what, keys in parts if keys)
-        if bad:
-            raise CheckpointError(f"{origin} is no complete fine-tuned Muskie checkpoint, nothing was written ({bad})")
-
-
-def is_reconstruction(weights: Mapping[str, Any]) -> bool:
-    """Whether weights by published names are those of a fine-tuned model."""
-    return any(key.startswith(ENCODER) for key in weights)
-
 
 def read_finetuned(path: Path) -> dict[str, Any]:
     """The weights of a published fine-tuned checkpoint by their names, without a `module.` prefix.
@@ -72,10 +59,10 @@ def read_finetuned(path: Path) -> dict[str, Any]:
         CheckpointError: as `read_weights`, or weights of another model.
     """
     weights = read_weights(path)
-    if not is_reconstruction(weights):
+    if published_kind(weights, path) != FINETUNED:
         raise CheckpointError(
             f"{path} holds no published reconstruction (ffrecon) weights, whose names begin with {ENCODER}; "
-            "pre-training checkpoints (muskie-base.pth, muskie-large.pth) are converted by muskie.models.convert"
+            "pre-training checkpoints (muskie-base.pth, muskie-large.pth) are converted by muskie.models.convert.convert"
         )
     return weights
 
@@ -149,31 +136,15 @@ def convert(
                 "the weights of a published reconstruction model"
             )
     assert first is not None and fused is not None
-    flat = any(re.match(rf"{re.escape(ENCODER)}blocks\.\d+\.attn\.", key) for key in weights)
-    layers, decoder_depth = _count(weights, f"{ENCODER}blocks."), _count(weights, BLOCKS)
-    width, depth = len(first), -(-layers // 2) if flat else layers
-    variant = next((name for name, v in PUBLISHED.items() if (v["width"], v["depth"]) == (width, depth)), "other")
-    if heads is None and variant == "other":
-        raise CheckpointError(
-            f"no published model has width {width} and {depth} alternating blocks: the file may be incomplete. If it is "
-            "not, give --heads, which shapes do not tell"
-        )
-    heads = PUBLISHED[variant]["heads"] if heads is None else heads
-    if heads < 1 or width % heads or width // heads % 4 or not depth:
-        raise CheckpointError(f"--heads {heads}: width {width}, depth {depth}; width over heads must be a multiple of 4")
-    rounded = None if exact_rope else "float16"
-    config = EncoderConfig(width, depth, heads, patch_size=first.shape[-1], rope_angles_in=rounded)
+    variant, config, flat = encoder_shape(weights, first, ENCODER, heads, exact_rope)
+    decoder_depth = len({key[len(BLOCKS) :].split(".")[0] for key in weights if key.startswith(BLOCKS)})
     depth_head = any(key.startswith(f"{HEADS}depth_head.") for key in weights)
     model = ReconstructionModel(
         {"kind": "muskie", **asdict(config)}, decoder_depth, len(fused), hooks, depth_head, published=True
     )
     report = ReconstructionReport(variant, config, decoder_depth=decoder_depth)
-    _fill(model, weights, all_names(depth, flat, decoder_depth, depth_head), report)
+    _fill(model, weights, all_names(config.depth, flat, decoder_depth, depth_head), report)
     return model, report
-
-
-def _count(weights: Mapping[str, Any], prefix: str) -> int:
-    return len({key[len(prefix) :].split(".")[0] for key in weights if key.startswith(prefix)})
 
 
 @torch.no_grad()

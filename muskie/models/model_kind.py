@@ -18,19 +18,26 @@ _ELSE = {
 }
 
 
+def kind_of(config: Any) -> str | None:
+    """The kind of model that the content of a `config.json` belongs to; one without a kind that names an encoder is a
+    pre-training model. None: of neither."""
+    if not isinstance(config, Mapping):
+        return None
+    kind = config.get("kind") or (MASKED_VIEWS if "encoder" in config else None)
+    return kind if isinstance(kind, str) and kind in _ELSE else None
+
+
 def check_kind(config: Any, expected: str, origin: str | Path) -> None:
     """Refuses a model of another kind.
 
     Args:
-        config: what `config.json` holds; one without a kind that names an encoder is a pre-training model.
+        config: what `config.json` holds, see `kind_of`; what is of neither kind passes, and is told where it is read.
         expected: `MASKED_VIEWS` or `RECONSTRUCTION`.
         origin: what the model was read from.
 
     Raises:
         CheckpointError: the model is of the other kind.
     """
-    if not isinstance(config, Mapping):
-        return  # broken, which is told where it is read
-    kind = config.get("kind") or (MASKED_VIEWS if "encoder" in config else None)
-    if kind != expected and kind in _ELSE:
+    kind = kind_of(config)
+    if kind is not None and kind != expected:
         raise CheckpointError(f"{origin} {_ELSE[kind]}")

@@ -1,4 +1,4 @@
-"""Reading a published `.pth` safely: tensors are read, and nothing in the file is executed."""
+"""Published `.pth` files: read safely, so that nothing in one is executed, and recognised by the names of their weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,37 @@ from typing import Any
 import torch
 
 from muskie.errors import CheckpointError
-from muskie.models.convert import INERT, _Inert
+
+PRETRAINED, FINETUNED = "pre-training", "fine-tuned (ffrecon)"
+"""The two kinds of published checkpoints."""
+
+ENCODER, BLOCKS, HEADS = "encoder.encoder.", "encoder.additional_blocks.", "head."
+"""What names of fine-tuned weights begin with."""
+
+_STARTS = {
+    PRETRAINED: ("patch_embed.", "blocks.", "register_tokens", "mask_placeholder", "decoder_pred."),
+    FINETUNED: (ENCODER, BLOCKS, f"{HEADS}point_head.", f"{HEADS}camera_head."),
+}
+_OWN = ("encoder.blocks.", "backbone.")
+
+# What the authors' training runs pickle beside the weights: the arguments, as argparse or OmegaConf keep them.
+INERT = (
+    *("argparse.Namespace", "pathlib.PosixPath", "pathlib.WindowsPath", "pathlib._local.PosixPath", "typing.Any"),
+    *("builtins.int", "builtins.float", "builtins.bool", "builtins.str", "builtins.list", "builtins.dict"),
+    *("collections.defaultdict", "omegaconf.base.ContainerMetadata", "omegaconf.base.Metadata"),
+    *("omegaconf.dictconfig.DictConfig", "omegaconf.listconfig.ListConfig"),
+    *(f"omegaconf.nodes.{kind}Node" for kind in ("Any", "Boolean", "Float", "Integer", "Path", "String")),
+)
+
+
+class _Inert:
+    """Stands in for a pickled object that is no weight: it takes whatever it is given and keeps nothing."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
 
 
 def read_weights(path: Path) -> dict[str, Any]:
@@ -46,3 +76,22 @@ def read_weights(path: Path) -> dict[str, Any]:
     if all(key.startswith("module.") for key in keys):
         keys = [key.removeprefix("module.") for key in keys]
     return dict(zip(keys, weights.values(), strict=True))
+
+
+def published_kind(weights: Mapping[str, Any], origin: str | Path) -> str:
+    """`PRETRAINED` or `FINETUNED`, told by the names of weights.
+
+    Raises:
+        CheckpointError: they are neither's.
+    """
+    if any(key.startswith(_OWN) for key in weights):
+        raise CheckpointError(f"{origin} holds weights in the layout of this framework already: nothing to convert")
+    for kind in (FINETUNED, PRETRAINED):
+        if any(key.startswith(_STARTS[kind]) for key in weights):
+            return kind
+    few = ", ".join(list(weights)[:4])
+    raise CheckpointError(
+        f"{origin} holds no weights of a published Muskie model: of its {len(weights)} names ({few}, ...) none begins like "
+        f"those of a pre-training checkpoint ({', '.join(_STARTS[PRETRAINED])}) or of a fine-tuned one "
+        f"({', '.join(_STARTS[FINETUNED])}). Give muskie-base.pth, muskie-large.pth, or one fine-tuned by the published code"
+    )

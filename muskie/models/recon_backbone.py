@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from muskie.backbones.timm_vit import TimmViT
 from muskie.errors import ConfigError, nearest
 from muskie.models.blocks import BlockConfig
 from muskie.models.encoder import AlternatingEncoder, EncoderConfig
 from muskie.models.initialise import initialise
 from muskie.models.patches import check_images
+from muskie.models.timm_vit import TimmViT
 
 
 @dataclass
@@ -156,7 +156,7 @@ class TimmBackbone(Backbone):
         final_norm, init, seed: see `build_backbone`; `init` changes nothing here.
 
     Raises:
-        ConfigError, CheckpointError: see `muskie.backbones.timm_vit.TimmViT`.
+        ConfigError, CheckpointError: see `muskie.models.timm_vit.TimmViT`.
     """
 
     def __init__(self, config: Mapping[str, Any], final_norm: bool, init: str, seed: int) -> None:

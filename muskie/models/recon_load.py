@@ -11,10 +11,10 @@ from typing import Any
 
 from safetensors.torch import load_model
 
-from muskie.backbones.load import TIMM, Spec, load_backbone
 from muskie.errors import CheckpointError, ConfigError, nearest
 from muskie.models.masked_view import MaskedViewModel
 from muskie.models.model_kind import RECONSTRUCTION, check_kind
+from muskie.models.named import TIMM, Network, Spec, named_model
 from muskie.models.reconstruction import ReconstructionModel
 from muskie.models.variants import list_models, model_folder
 
@@ -23,7 +23,7 @@ def create_reconstruction_model(backbone: Spec | MaskedViewModel, **settings: An
     """A new reconstruction model on a backbone, whose weights are kept; decoder and heads are fresh.
 
     Args:
-        backbone: as in `muskie.backbones.load.load_backbone`: the folder of a run or of a model, a model of ours on the
+        backbone: as in `muskie.models.named.named_model`: the folder of a run or of a model, a model of ours on the
             Hugging Face hub, one of `muskie.list_models()` with fresh weights, or `timm/NAME`; or a pre-training model
             itself, whose weights are copied.
         settings: of `ReconstructionModel`, all but `backbone`; `init` and `seed` also of fresh weights of the backbone.
@@ -38,7 +38,7 @@ def create_reconstruction_model(backbone: Spec | MaskedViewModel, **settings: An
             raise ConfigError(f"model.{key} is unknown{nearest(key, known, 'model')}")
     seed, init = settings.get("seed", 0), settings.get("init", "torch")
     if isinstance(backbone, MaskedViewModel):
-        given: Any = backbone
+        given: Network = backbone
         arguments: dict[str, Any] = {}
     else:
         arguments = dict(backbone) if isinstance(backbone, Mapping) else {"name": backbone}
@@ -47,7 +47,7 @@ def create_reconstruction_model(backbone: Spec | MaskedViewModel, **settings: An
             arguments["num_classes"] = 0
         elif name in list_models() and not Path(name).is_dir():
             arguments.setdefault("init", init)
-        given = load_backbone(arguments, seed=seed).model
+        given = named_model(arguments, seed).model
     if isinstance(given, MaskedViewModel):
         config, prefix, weights = {"kind": "muskie", **asdict(given.encoder.config)}, "encoder.", given.encoder.state_dict()
     else:

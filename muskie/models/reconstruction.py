@@ -144,17 +144,25 @@ class ReconstructionModel(nn.Module, PyTorchModelHubMixin, library_name="muskie"
         """
         grid = check_images(images, self.patch_size)
         scenes, views, _, height, width = images.shape
-        *levels, last = (tokens.flatten(0, 1) for tokens in self.tokens(images))  # each [B·V, L, C]
-        parts = []
+        tokens = [layer.flatten(0, 1) for layer in self.tokens(images)]  # each [B·V, L, C]
+        parts: list[list[Tensor]] = []
+        whole: list[Tensor] = []
         with torch.autocast(images.device.type, enabled=False):
             for start in range(0, scenes * views, self.chunk):
-                few = [tokens[start : start + self.chunk] for tokens in (*levels, last)]
+                few = [layer[start : start + self.chunk] for layer in tokens]
                 if self.checkpointing and self.training:
-                    parts.append(checkpoint(self._heads, few, grid, (height, width), use_reentrant=False))
+                    part = checkpoint(self._heads, few, grid, (height, width), use_reentrant=False)
                 else:
-                    parts.append(self._heads(few, grid, (height, width)))
-        joined = [torch.cat(pieces).unflatten(0, (scenes, views)) for pieces in zip(*parts, strict=True)]
-        return Geometry(*joined)
+                    part = self._heads(few, grid, (height, width))
+                if torch.is_grad_enabled():
+                    parts.append(part)
+                    continue
+                # Written where they stay: parts that are joined in the end take twice their memory.
+                whole = whole or [x.new_empty(scenes * views, *x.shape[1:]) for x in part]
+                for x, new in zip(whole, part, strict=True):
+                    x[start : start + self.chunk] = new
+        joined = whole or [torch.cat(pieces) for pieces in zip(*parts, strict=True)]
+        return Geometry(*(x.unflatten(0, (scenes, views)) for x in joined))
 
     def tokens(self, images: Tensor) -> list[Tensor]:
         """Patch tokens of the four layers that the dense heads read, and the last ones, each [B, V, L, C]."""

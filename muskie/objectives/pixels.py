@@ -10,21 +10,7 @@ import torch
 from torch import Tensor
 
 from muskie.errors import ConfigError
-
-
-@dataclass
-class PixelLoss:
-    """Scalars of a batch, and its parts.
-
-    Attributes:
-        loss: what is minimised.
-        scenes: float32 [B], the weighted error of each scene alone, detached; tells which scene went wrong.
-        scalars: further scalars for the log, detached.
-    """
-
-    loss: Tensor
-    scenes: Tensor
-    scalars: dict[str, Tensor]
+from muskie.objectives.loss import Loss
 
 
 @dataclass(frozen=True)
@@ -58,7 +44,7 @@ class MaskedPixels:
             if not 0 <= getattr(self, name) < math.inf:  # NaN is neither
                 raise ConfigError(f"objective.{name}={getattr(self, name)}: expected 0 or more")
 
-    def __call__(self, prediction: Tensor, confidence: Tensor, target: Tensor, hidden: Tensor, mask: Tensor) -> PixelLoss:
+    def __call__(self, prediction: Tensor, confidence: Tensor, target: Tensor, hidden: Tensor, mask: Tensor) -> Loss:
         """The loss of a batch.
 
         Args:
@@ -83,7 +69,7 @@ class MaskedPixels:
         if self.confidence:
             scalars["confidence_price"] = regulariser.detach()
             scalars["confidence"] = confident.sum().detach() / total
-        return PixelLoss(loss, per_scene.detach(), scalars)
+        return Loss(loss, per_scene.detach(), scalars)
 
     def compile(self, **options: Any) -> None:
         """`torch.compile`, with these options, what is computed for every colour value and any number of hidden patches."""

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from muskie.errors import ConfigError
 from muskie.models.geometry_output import Geometry
+from muskie.objectives.loss import Loss
 from muskie.objectives.normals import normal_costs
 from muskie.objectives.optimal_scale import optimal_scale
-from muskie.objectives.pixels import PixelLoss
 from muskie.objectives.point_confidence import confidence_costs
 from muskie.objectives.pointmap_targets import Targets, mean_distance, targets
 from muskie.objectives.relative_poses import pose_costs
@@ -76,7 +76,7 @@ class PointMaps:
         if self.samples < 1:
             raise ConfigError(f"objective.samples={self.samples}: expected 1 or more points")
 
-    def __call__(self, prediction: Geometry, depth: Tensor, intrinsics: Tensor, cam2world: Tensor) -> PixelLoss:
+    def __call__(self, prediction: Geometry, depth: Tensor, intrinsics: Tensor, cam2world: Tensor) -> Loss:
         """The loss of a batch.
 
         Args:
@@ -106,7 +106,7 @@ class PointMaps:
         scenes = torch.stack([weights[name] * part.scenes.detach() for name, part in parts.items()]).sum(0)
         scalars = {name: mean.detach() for name, mean in means.items()}
         confident = SceneSums.of(prediction.confidence.detach().to(dtype), truth.valid)
-        return PixelLoss(loss, scenes, scalars | {"mean_confidence": confident.mean(self.published)})
+        return Loss(loss, scenes, scalars | {"mean_confidence": confident.mean(self.published)})
 
     def _parts(self, prediction: Geometry, truth: Targets, dtype: torch.dtype) -> dict[str, SceneSums]:
         """All parts, before their weights."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -60,8 +61,13 @@ def cloud(
 
 def cloud_at(reconstruction: Reconstruction, chosen: Tensor, among: int | None = None) -> Cloud:
     """The points of pixels bool [V, H, W]; those are `among` so many (for `radii`; None: all of them)."""
+    parts = [vars(part).values() for part in clouds_at(reconstruction, chosen, among)]
+    return Cloud(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def clouds_at(reconstruction: Reconstruction, chosen: Tensor, among: int | None = None) -> Iterator[Cloud]:
+    """The same view by view, for clouds that are too large to be held at once."""
     thinned = max((among or 0) / max(int(chosen.sum()), 1), 1.0) ** 0.5
-    parts: list[tuple[Tensor, ...]] = []
     for view in range(len(reconstruction)):
         rows, columns = chosen[view].nonzero(as_tuple=True)
         local = reconstruction.local_points[view][rows, columns].float()
@@ -78,5 +84,4 @@ def cloud_at(reconstruction: Reconstruction, chosen: Tensor, among: int | None =
             normals @ pose[:3, :3].T,
             local[:, 2] / focal * (0.5 * thinned) / straight.clamp(min=1 / SLANT),
         )
-        parts.append(tuple(value.cpu() for value in part))
-    return Cloud(*(torch.cat(column) for column in zip(*parts, strict=True)))
+        yield Cloud(*(value.cpu() for value in part))

@@ -61,15 +61,21 @@ def evenly(kept: Tensor, count: int | None) -> Tensor:
     """
     if count is None or int(kept.sum()) <= count:
         return kept
-    views, height, width = kept.shape
+    picked = torch.zeros_like(kept)
+    if count < 1:
+        return picked
+    height, width = kept.shape[1:]
     plastic = 1.32471795724474602596
     y, x = torch.arange(height, dtype=torch.float64)[:, None], torch.arange(width, dtype=torch.float64)
-    shift = torch.arange(views, dtype=torch.float64)[:, None, None] * 0.6180339887498949  # another pattern for each view
-    place = ((x / plastic + y / plastic**2 + shift) % 1).float().to(kept.device)
-    picked = torch.zeros(kept.numel(), dtype=torch.bool, device=kept.device)
-    numbers = kept.flatten().nonzero().squeeze(1)
-    order = place.flatten()[numbers]
-    if count > 0:
-        limit = float(np.partition(order.cpu().numpy(), count - 1)[count - 1])
-        picked[numbers[order <= limit][:count]] = True
-    return picked.view_as(kept)
+    pattern = x / plastic + y / plastic**2
+    # View by view, so that hundreds of views take no more than 4 bytes a point.
+    places = []
+    for view, pixels in enumerate(kept):
+        shift = view * 0.6180339887498949  # another pattern for each view
+        places.append(((pattern + shift) % 1).float().to(kept.device)[pixels])
+    place = torch.cat(places)
+    limit = float(np.partition(place.cpu().numpy(), count - 1)[count - 1])
+    taken = place <= limit
+    taken &= taken.cumsum(0) <= count  # places that are equal
+    picked[kept] = taken
+    return picked

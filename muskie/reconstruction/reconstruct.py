@@ -15,9 +15,11 @@ from muskie.inputs.collect import Source
 from muskie.inputs.load import Inputs, load_views
 from muskie.inputs.memory import check_memory
 from muskie.models.geometry_output import Geometry
+from muskie.models.model_kind import RECONSTRUCTION
 from muskie.models.recon_load import load_reconstruction_model
 from muskie.models.reconstruction import ReconstructionModel
-from muskie.reconstruction.result import Reconstruction
+from muskie.reconstruction.result import Reconstruction, check_shared
+from muskie.runs import OUTPUTS, newest_run
 
 SIZE = 512
 """Long side of the views in pixels where neither the caller nor a run says."""
@@ -25,7 +27,7 @@ SIZE = 512
 
 def reconstruct(
     images: Source,
-    model: ReconstructionModel | str | Path,
+    model: ReconstructionModel | str | Path = "auto",
     size: int | None = None,
     *,
     every: int = 1,
@@ -45,7 +47,8 @@ def reconstruct(
     Args:
         images: a folder, a list of paths, a text file of paths, a video, images, arrays, or a tensor uint8 or float in
             [0, 1] [V, 3, H, W]; see `muskie.inputs.load.load_views`.
-        model: a reconstruction model, its folder, the folder of a fine-tuning run, or its name on the Hugging Face hub.
+        model: a reconstruction model, its folder, the folder of a fine-tuning run, or its name on the Hugging Face hub;
+            `"auto"`: the newest fine-tuning run of `outputs/`, which the notes name.
         size: long side of the views in pixels, rounded down to a multiple of the patch size; None: that which the run
             trained at, for other models 512.
         every, limit, fit: of `load_views`.
@@ -64,23 +67,30 @@ def reconstruct(
         DataError: no view that can be used.
         CheckpointError: the model cannot be loaded, or is one of pre-training.
     """
+    told: list[str] = []
+    if model == "auto":
+        model = newest_model()
+        told.append(f"model: {model}, the newest fine-tuning run here")
     if size is None and not isinstance(model, ReconstructionModel):
         size = trained_size(model)
-    network = model if isinstance(model, ReconstructionModel) else load_reconstruction_model(model)
     if chunk is not None and chunk < 1:
         raise ConfigError(f"chunk={chunk}: expected 1 frame or more")
     place = choose_device(device)
     dtype = autocast_dtype(place, precision)
+    network = model if isinstance(model, ReconstructionModel) else load_reconstruction_model(model)
 
     def check(views: int, shape: tuple[int, int]) -> None:
-        check_memory(views, shape, network, place, dtype)
+        check_memory(views, shape, network, place, dtype, chunk=chunk)
 
+    long_side = SIZE if size is None else size
     given = load_views(
-        images, network.patch_size, size or SIZE, every=every, limit=limit, fit=fit, progress=progress, check=check
+        images, network.patch_size, long_side, every=every, limit=limit, fit=fit, progress=progress, check=check
     )
+    if shared_camera:
+        check_shared(given.pixel_maps)
     geometry = infer(network, given.images, place, dtype, chunk)
     found = Reconstruction.from_geometry(geometry, given.images, given.names, given.pixel_maps, shared_camera=shared_camera)
-    return dataclasses.replace(found, notes=[*_told(given), *found.notes])
+    return dataclasses.replace(found, notes=[*told, *_told(given), *found.notes])
 
 
 def infer(
@@ -111,6 +121,21 @@ def infer(
     parts = (getattr(geometry, part.name) for part in dataclasses.fields(Geometry))
     # Cloned outside of inference mode, for whoever goes on with them.
     return Geometry(*(None if value is None else value.cpu().clone() for value in parts))  # type: ignore[arg-type]
+
+
+def newest_model() -> Path:
+    """The newest fine-tuning run of `outputs/` that has ended.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    run = newest_run(RECONSTRUCTION)
+    if run is None:
+        raise ConfigError(
+            f"no model is named, and no fine-tuning run has ended in {OUTPUTS.absolute()}; train one by "
+            f"python train_ffrecon.py, or name a run, a model folder, or a model on the hub"
+        )
+    return run
 
 
 def trained_size(model: str | Path) -> int | None:

@@ -180,10 +180,8 @@ class Reconstruction:
     def _focal(self, shared: bool, square: bool, weighted: bool) -> Tensor:
         """float64 [V, 2]; those that make no sense are replaced, and a note is made of it."""
         height, width = self.size
-        if shared and len({(m.original_size, m.scale) for m in self.pixel_maps}) > 1:
-            sizes = sorted({m.original_size for m in self.pixel_maps})
-            told = ", ".join(f"{w} x {h}" for w, h in sizes[:4])
-            raise ConfigError(f"shared_camera=True, but the original images have different sizes ({told}); set it to False")
+        if shared:
+            check_shared(self.pixel_maps)
         weights = torch.where(self.valid, self.confidence if weighted else 1.0, 0.0)
         if shared:
             stride = max(int((weights.numel() / _SHARED_PIXELS) ** 0.5), 1)
@@ -202,3 +200,13 @@ class Reconstruction:
             )
             focal = torch.where(good[:, None], focal, fallback)
         return focal
+
+
+def check_shared(pixel_maps: Sequence[PixelMap]) -> None:
+    """Raises:
+    ConfigError: the original images differ in size, so that no camera took all of them at one focal length in pixels.
+    """
+    if len({(m.original_size, m.scale) for m in pixel_maps}) > 1:
+        sizes = sorted({m.original_size for m in pixel_maps})
+        told = ", ".join(f"{w} x {h}" for w, h in sizes[:4])
+        raise ConfigError(f"shared_camera=True, but the original images have different sizes ({told}); set it to False")

@@ -14,6 +14,13 @@ def nearest_rotation(matrix: Tensor) -> Tensor:
     return left @ (sign[..., None] * right)
 
 
+def rigid(transform: Tensor) -> Tensor:
+    """Transforms [..., 4, 4] with the nearest rotation and the same translation, float64: of a camera, the centre stays."""
+    result = transform.double().clone()
+    result[..., :3, :3] = nearest_rotation(transform[..., :3, :3])
+    return result
+
+
 def quaternion_wxyz(rotation: Tensor) -> Tensor:
     """Unit quaternions (w, x, y, z) of rotations [..., 3, 3], float64 [..., 4], with w >= 0.
 

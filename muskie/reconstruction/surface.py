@@ -53,6 +53,8 @@ def facing_normals(local_points: Tensor, reach: int = 2) -> Tensor:
     right, left = (columns + reach).clamp(max=width - 1), (columns - reach).clamp(min=0)
     across = local_points[..., right, :] - local_points[..., left, :]
     along = local_points[..., down, :, :] - local_points[..., up, :, :]
+    # Each is made a unit before they are multiplied: the product of two short steps would vanish in a small unit of length.
+    along, across = (torch.nn.functional.normalize(step, dim=-1) for step in (along, across))
     normals = torch.nn.functional.normalize(torch.linalg.cross(along, across, dim=-1), dim=-1)
     to_camera = -torch.nn.functional.normalize(local_points, dim=-1)
     normals = torch.where((normals * to_camera).sum(-1, keepdim=True) < 0, -normals, normals)

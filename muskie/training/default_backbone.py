@@ -9,8 +9,9 @@ from typing import Any
 from muskie.errors import ConfigError
 from muskie.models.convert import convert, read_published
 from muskie.models.masked_view import MaskedViewModel
+from muskie.models.model_kind import MASKED_VIEWS
 from muskie.models.variants import list_models
-from muskie.training.run_folder import OUTPUTS
+from muskie.runs import OUTPUTS, newest_run
 
 FRESH = "muskie_tiny"
 
@@ -19,7 +20,7 @@ def choose_backbone(given: Any, pretrained_dir: str | None = None) -> tuple[Any,
     """The backbone as `muskie.models.recon_load.create_reconstruction_model` takes it, and a line for people.
 
     Args:
-        given: a name or a mapping, see `muskie.backbones.load.load_backbone`; `"auto"`: the newest pre-training run of
+        given: a name or a mapping, see `muskie.models.named.named_model`; `"auto"`: the newest pre-training run of
             `outputs/` that has ended, or, where there is none, `muskie_tiny` with fresh weights.
         pretrained_dir: where the published weights lie: the name of a model of ours then takes `<name with dashes>.pth`
             there, if there is such a file.
@@ -30,7 +31,7 @@ def choose_backbone(given: Any, pretrained_dir: str | None = None) -> tuple[Any,
     if given in (None, ""):
         raise ConfigError("backbone is empty; give a run, a model folder, a model of ours, timm/NAME, or auto")
     if given == "auto":
-        newest = newest_pretraining()
+        newest = newest_run(MASKED_VIEWS)
         if newest is not None:
             return str(newest), f"backbone: {newest}, the newest pre-training run here"
         return FRESH, f"backbone: {FRESH} with fresh weights; no pre-training run has ended in {OUTPUTS.absolute()}"
@@ -41,17 +42,6 @@ def choose_backbone(given: Any, pretrained_dir: str | None = None) -> tuple[Any,
             return {"name": name, "published": str(published)}, f"backbone: {name} with the weights of {published}"
         return given, f"backbone: {name} with fresh weights; for pre-trained ones, name a run or a model folder"
     return given, f"backbone: {name}"
-
-
-def newest_pretraining() -> Path | None:
-    """The newest run of `outputs/` whose `model/` is one of pre-training."""
-    found = []
-    for config in OUTPUTS.glob("*/model/config.json"):
-        run = config.parent.parent
-        settings = run / "config.yaml"
-        if settings.is_file() and "\nmasks:" in settings.read_text():
-            found.append((config.stat().st_mtime, run))
-    return max(found)[1] if found else None
 
 
 def published_backbone(file: Path) -> MaskedViewModel:

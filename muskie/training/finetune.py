@@ -8,7 +8,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from muskie.config import Sections, schema
+from muskie.config import Sections, defaults, schema
+from muskie.data.geometry_check import check_geometry
 from muskie.data.index import HoldOut
 from muskie.data.plan import StepPlan
 from muskie.data.posed_dataset import GeometryCrops, PosedDataset
@@ -33,7 +34,7 @@ MODEL = schema(ReconstructionModel, without=("backbone", "seed", "kind"))
 
 
 def _model_in_full(given: dict[str, Any]) -> dict[str, Any]:
-    return given
+    return {**{key: value for key, value in defaults(ReconstructionModel).items() if key in MODEL}, **given}
 
 
 FINETUNING = Settings(
@@ -77,6 +78,7 @@ class Finetuning(Run):
         return ReconstructionTask(self.model, self.settings["objective"], self.plan)
 
     def build_heldout(self) -> ReconstructionHeldOut:
+        check_geometry(self.train_index)
         s = self.settings
         return ReconstructionHeldOut(s["evaluation"], self.sources, s["holdout"], self.plan, self.model)
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.plan import StepPlan
 from muskie.data.scene import SceneSource
-from muskie.errors import ConfigError, nearest
+from muskie.errors import ConfigError, DataError, nearest
 from muskie.evaluation.geometry.answers import HEADLINES, PARTS, SceneScores, answers, trivial_answers, truths
 from muskie.evaluation.geometry.nearest import tree_or_error
 from muskie.evaluation.geometry.pointmap_metrics import PointMapConfig
@@ -115,7 +114,8 @@ class ReconstructionHeldOut:
         """Reads the samples.
 
         Raises:
-            DataError: no scene is long enough, or none has depth and cameras.
+            DataError: no scene is long enough, or none has depth and cameras, or no pixel of known depth where it is
+                measured.
         """
         if self.index is None:
             return
@@ -124,6 +124,12 @@ class ReconstructionHeldOut:
         self._sets, self._groups = sets, [views.group for views in sets]
         self._batches = list(posed_batches(sets, (self.size, self.size), config.batch))
         self.unreadable = [message for views in self._batches for message in views.unreadable]
+        count = sum(len(views.images) for views in self._batches)
+        if {"pointmap", "depth"} & set(config.parts) and not any(bool((views.depth > 0).any()) for views in self._batches):
+            raise DataError(
+                f"none of the {count} held-out samples has a pixel of known depth; evaluation.parts=[pose] measures cameras "
+                f"alone, holdout.share=0 nothing"
+            )
 
     @cached_property
     def seen_before(self) -> str:
@@ -179,10 +185,7 @@ class ReconstructionHeldOut:
         return {"depth": depth_page(first.images[0], first.depth[0], z, confidence)}
 
     def write_cloud(self, folder: Path, device: torch.device, dtype: torch.dtype | None) -> list[Path]:
-        """Writes the first sample as a reconstruction, beside the truth's picture; gives the files.
-
-        What needs a library that is not installed is left out.
-        """
+        """Writes the first sample as a reconstruction: cloud, cameras and a contact sheet; gives the files."""
         if not self._batches:
             return []
         from muskie.reconstruction.export import export
@@ -192,8 +195,7 @@ class ReconstructionHeldOut:
         geometry = self._geometry(first, device, dtype)
         cpu = Geometry(*(None if part is None else part.cpu() for part in vars(geometry).values()))  # type: ignore[arg-type]
         found = Reconstruction.from_geometry(cpu, first.images[0])
-        formats = ["ply", "sheet", *(["glb"] if find_spec("trimesh") else [])]
-        return export(found, folder, formats=formats, overwrite=True)
+        return export(found, folder, formats=("glb", "ply", "sheet"), overwrite=True)
 
 
 def _one(views: PosedViews) -> PosedViews:

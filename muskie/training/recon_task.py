@@ -13,7 +13,7 @@ from muskie.data.plan import StepPlan
 from muskie.data.posed_dataset import PosedScenes
 from muskie.geometry import invert
 from muskie.models.reconstruction import ReconstructionModel
-from muskie.objectives.pixels import PixelLoss
+from muskie.objectives.loss import Loss
 from muskie.objectives.pointmaps import PointMaps
 from muskie.training.tasks import deal
 
@@ -66,7 +66,7 @@ class ReconstructionTask:
     def images(self, batch: PosedBatch) -> int:
         return batch.images.shape[0] * batch.images.shape[1]
 
-    def loss(self, model: nn.Module, batch: PosedBatch, device: torch.device) -> PixelLoss:
+    def loss(self, model: nn.Module, batch: PosedBatch, device: torch.device) -> Loss:
         images, *truth = (
             x.to(device, non_blocking=True) for x in (batch.images, batch.depth, batch.intrinsics, batch.cam2world)
         )

@@ -12,9 +12,8 @@ from omegaconf import OmegaConf
 
 from muskie.errors import CheckpointError, ConfigError
 from muskie.paths import check_writable, make_new, typed_path
+from muskie.runs import OUTPUTS
 from muskie.training import checkpoint
-
-OUTPUTS = Path("outputs")
 
 OF_THE_COMMAND = ("output_dir", "log_dir", "resume", "init_from")
 """Keys that say where a run lies and what it starts from, and not how it trains."""

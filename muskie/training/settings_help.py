@@ -1,9 +1,11 @@
-"""All settings of a run with their documentation, for `python main.py --settings`."""
+"""All settings of a run with their documentation, for `--settings` of `main.py` and `train_ffrecon.py`."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
+from textwrap import wrap
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -13,8 +15,9 @@ from muskie.data.plan import StepPlan
 from muskie.errors import ConfigError
 from muskie.models.decoder import DecoderConfig
 from muskie.models.encoder import EncoderConfig
+from muskie.models.reconstruction import ReconstructionModel
 from muskie.models.variants import create_model
-from muskie.training.settings import SECTIONS, in_full, read_settings
+from muskie.training.settings import PRETRAINING, Settings, in_full, read_settings
 
 ROOT_HELP = {
     "output_dir": "folder of this run; null: outputs/<model>-<data>-<time>",
@@ -24,11 +27,40 @@ ROOT_HELP = {
     "init_from": "folder, checkpoint or hub name of a model to take weights from",
 }
 
+FINETUNING_HELP = {
+    **ROOT_HELP,
+    "backbone": "a run, a model folder, a name on the hub, a model of ours with fresh weights, timm/NAME, or {name: ...} "
+    "with further arguments; auto: the newest pre-training run of outputs/, else muskie_tiny",
+    "pretrained_dir": "where published weights lie, muskie-large.pth for backbone=muskie_large",
+    "output_dir": "folder of this run; null: outputs/ffrecon-<backbone>-<data>-<time>",
+    "init_from": "run, folder or hub name of a reconstruction model to take all weights from",
+}
 
-def describe(config: DictConfig) -> str:
+
+@dataclass(frozen=True)
+class Help:
+    """What is told of a kind of run.
+
+    Attributes:
+        root: a line for each key outside of sections.
+        model: what the section `model` configures.
+    """
+
+    root: Mapping[str, str]
+    model: Sequence[Callable[..., Any]]
+
+
+OF_PRETRAINING = Help(ROOT_HELP, (create_model, EncoderConfig, DecoderConfig))
+OF_FINETUNING = Help(FINETUNING_HELP, (ReconstructionModel,))
+
+
+def describe(config: DictConfig, kind: Settings = PRETRAINING, told: Help = OF_PRETRAINING) -> str:
     """The settings in full, as YAML, each section below the docstrings of what it configures.
 
-    Keys of `data` that must be given may be missing.
+    Args:
+        config: composed by Hydra. Keys of `data` that must be given may be missing.
+        kind: what it consists of.
+        told: about that.
 
     Raises:
         ConfigError: whatever else cannot be used.
@@ -37,31 +69,38 @@ def describe(config: DictConfig) -> str:
     for path in missing:
         OmegaConf.update(checked, path, ".")  # a folder, most likely; if it is not, that is told below, and no problem
     try:
-        read_settings(checked)
+        read_settings(checked, kind)
     except ConfigError as error:
         stand_ins = tuple(f"{path}='.'" for path in missing)
         problems = [line for line in str(error).splitlines() if not (stand_ins and line.startswith(stand_ins))]
         if problems:
             raise ConfigError("\n".join(problems)) from error
     parts = []
-    for key, value in OmegaConf.create(in_full(config)).items():
+    for key, value in OmegaConf.create(in_full(config, kind)).items():
         plain = OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-        words = _documentation(str(key), plain) if isinstance(plain, Mapping) else f"# {ROOT_HELP[str(key)]}\n"
+        if key in kind.root:
+            words = "".join(f"# {line}\n" for line in wrap(told.root[str(key)], 123))
+        else:
+            words = _documentation(_documented(str(key), plain, kind, told))
         parts.append(words + OmegaConf.to_yaml(OmegaConf.create({key: plain})))
     return "".join(parts)
 
 
-def _documentation(section: str, node: Mapping[Any, Any]) -> str:
-    """The docstrings of a section as lines of comment."""
+def _documentation(targets: Sequence[Callable[..., Any]]) -> str:
+    """The docstrings of what a section configures as lines of comment."""
     lines = []
-    for target in _documented(section, node):
+    for target in targets:
         lines += [f"{target.__module__}.{target.__qualname__}", *(inspect.getdoc(target) or "").splitlines()]
     return "\n" + "".join(f"# {line}".rstrip() + "\n" for line in lines)
 
 
-def _documented(section: str, node: Mapping[Any, Any]) -> list[Callable[..., Any]]:
+def _documented(section: str, node: Any, kind: Settings, told: Help) -> Sequence[Callable[..., Any]]:
     if section == "model":
-        return [create_model, EncoderConfig, DecoderConfig]
+        return told.model
     if "sources" in node:
         return [resolve_target(dict(part), section) for part in node["sources"].values()]
-    return [resolve_target(dict(node), section) if "_target_" in node else {**SECTIONS.fixed, "plan": StepPlan}[section]]
+    known = {**kind.sections.fixed, "plan": StepPlan}
+    target = resolve_target(dict(node), section) if "_target_" in node else known[section]
+    # What a class says of itself may begin with "as its base, and".
+    bases: tuple[type, ...] = getattr(target, "__mro__", ())[1:]
+    return [*(base for base in reversed(bases) if is_dataclass(base)), target]

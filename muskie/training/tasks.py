@@ -13,7 +13,8 @@ from muskie.data.dataset import Views
 from muskie.data.plan import StepPlan
 from muskie.masking import MaskPolicy
 from muskie.models.masked_view import MaskedViewModel
-from muskie.objectives.pixels import MaskedPixels, PixelLoss
+from muskie.objectives.loss import Loss
+from muskie.objectives.pixels import MaskedPixels
 from muskie.streams import stream
 
 
@@ -30,7 +31,7 @@ class Task(Protocol):
     def images(self, batch: Any) -> int:
         """How many images the batch holds."""
 
-    def loss(self, model: nn.Module, batch: Any, device: torch.device) -> PixelLoss:
+    def loss(self, model: nn.Module, batch: Any, device: torch.device) -> Loss:
         """Moves the batch to the device and computes its loss. `model` is `self.model`, perhaps wrapped."""
 
     def pictures(self, batch: Any, device: torch.device) -> Mapping[str, Tensor]:
@@ -83,7 +84,7 @@ class MaskedViewTask:
     def images(self, batch: MaskedViews) -> int:
         return batch.images.shape[0] * batch.images.shape[1]
 
-    def loss(self, model: nn.Module, batch: MaskedViews, device: torch.device) -> PixelLoss:
+    def loss(self, model: nn.Module, batch: MaskedViews, device: torch.device) -> Loss:
         images = batch.images.to(device, non_blocking=True)
         # The mask stays on the CPU: the number of hidden patches is known there without asking the device.
         prediction = model(images, batch.mask, hidden_only=True)

@@ -227,7 +227,7 @@ class Trainer:
         values = self.window.read(self.ranks, self.rate(self.step - 1))
         new = [message for message in dict.fromkeys(self.window.unreadable) if message not in self._told]
         for message in new[:3]:
-            self.telemetry.say(f"skipped unreadable image: {message}")
+            self.telemetry.say(f"skipped: {message}")
         self._told.update(new[:3])
         self.window.reset()
         if values:

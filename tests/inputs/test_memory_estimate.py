@@ -9,14 +9,19 @@ import torch
 from torch import nn
 
 from muskie.errors import ConfigError
-from muskie.inputs import memory
-from muskie.inputs.memory import ModelSize, check_memory, estimate_memory, free_bytes
+from muskie.inputs import free_memory, memory
+from muskie.inputs.free_memory import free_bytes
+from muskie.inputs.memory import MemoryEstimate, ModelSize, check_memory, estimate_memory
 from muskie.models.reconstruction import ReconstructionModel
 from muskie.models.variants import model_config
 from muskie.training.memory import step_bytes
 
 CPU = torch.device("cpu")
 LARGE = ModelSize(weights=2_000_000_000, patch_size=16, registers=5, width=1024, features=256)
+
+
+def on_cpu(views: int, size: tuple[int, int]) -> MemoryEstimate:
+    return estimate_memory(views, size, LARGE, device=CPU)
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +69,22 @@ def test_views_cost_the_same_each_and_the_chunk_bounds_the_heads() -> None:
     assert estimate_memory(1, (384, 512), few).parts["heads"] * 8 == estimate_memory(8, (384, 512), few).parts["heads"]
 
 
+def test_a_cpu_takes_more_than_tensors() -> None:
+    tensors, process = estimate_memory(4, (384, 512), LARGE).parts, on_cpu(4, (384, 512)).parts
+    assert process["libraries"] > 0 and "libraries" not in tensors
+    assert process["heads"] - tensors["heads"] == 4 * 384 * 512 * (256 // 2 + 32) * 4, "input and output of one convolution"
+    others = ("weights", "views", "kept layers", "results")
+    assert all(process[name] == tensors[name] for name in others)
+    cuda = estimate_memory(4, (384, 512), LARGE, device=torch.device("cuda"))
+    assert cuda.parts == tensors
+
+
+def test_results_alone_may_be_the_most() -> None:
+    """Of a model of a few channels, whose layers are next to nothing."""
+    thin = replace(LARGE, width=4, features=2, chunk=1)
+    assert estimate_memory(500, (384, 512), thin).parts.keys() == {"weights", "views", "results"}
+
+
 def test_what_is_said() -> None:
     text = str(estimate_memory(1000, (384, 512), LARGE))
     assert text.startswith("1,000 views of 512 x 384 px take about ") and " GB of memory (one block " in text
@@ -80,22 +101,22 @@ def test_the_ways_out_do_fit_and_are_the_largest(gigabytes: int, size: tuple[int
     assert f"but cpu has {gigabytes} GB free; take at most " in told
     limit = int(told.split("limit=")[1].split(",")[0])
     every = int(told.split("every=")[1].split(")")[0])
-    assert estimate_memory(limit, size, LARGE).total <= free < estimate_memory(limit + 1, size, LARGE).total
+    assert on_cpu(limit, size).total <= free < on_cpu(limit + 1, size).total
     assert -(-1000 // every) <= limit < -(-1000 // (every - 1))
     if "size=" in told:
         long = int(told.split("size=")[1].split(")")[0])
         assert long % 16 == 0 and long < max(size)
         for side, fits in ((long, True), (long + 16, False)):
             smaller = memory.common_size([size[1] / size[0]], 16, side)
-            assert (estimate_memory(1000, smaller, LARGE).total <= free) == fits
-    assert ("size=" in told) == (estimate_memory(1000, (16, 16), LARGE).total <= free)
+            assert (on_cpu(1000, smaller).total <= free) == fits
+    assert ("size=" in told) == (on_cpu(1000, (16, 16)).total <= free)
 
 
 def test_enough_and_far_too_little(monkeypatch: pytest.MonkeyPatch, tiny: ReconstructionModel) -> None:
-    assert check_memory(3, (64, 64), LARGE, CPU, free=10**11) == estimate_memory(3, (64, 64), LARGE)
+    assert check_memory(3, (64, 64), LARGE, CPU, free=10**11) == on_cpu(3, (64, 64))
     with pytest.raises(ConfigError, match=r"has 1 GB free; take a smaller model, or a device with more memory$"):
         check_memory(3, (64, 64), LARGE, CPU, free=10**9)
-    estimate = estimate_memory(3, (64, 64), tiny)
+    estimate = estimate_memory(3, (64, 64), tiny, device=CPU)
     weights = ModelSize.of(tiny).weights
     monkeypatch.setattr(memory, "free_bytes", lambda device: estimate.total - weights)
     assert check_memory(3, (64, 64), tiny, CPU) == estimate  # its weights are there already
@@ -106,13 +127,20 @@ def test_enough_and_far_too_little(monkeypatch: pytest.MonkeyPatch, tiny: Recons
     assert check_memory(10**9, (64, 64), LARGE, CPU).views == 10**9
 
 
+def test_the_chunk_of_the_call_counts() -> None:
+    few = replace(LARGE, features=1024)  # the heads are the most
+    own = estimate_memory(20, (384, 512), few, device=CPU)
+    assert check_memory(20, (384, 512), few, CPU, free=10**12) == own
+    assert check_memory(20, (384, 512), few, CPU, free=10**12, chunk=1).total < own.total
+
+
 def test_free_memory_of_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_available", lambda: 5)
+    monkeypatch.setattr(free_memory, "_available", lambda: 5)
     for limit, expected in ((None, 5), (3, 3), (9, 5)):
-        monkeypatch.setattr(memory, "_container", lambda limit=limit: limit)
+        monkeypatch.setattr(free_memory, "_container", lambda limit=limit: limit)
         assert free_bytes(CPU) == expected
-    monkeypatch.setattr(memory, "_available", lambda: None)
-    monkeypatch.setattr(memory, "_container", lambda: None)
+    monkeypatch.setattr(free_memory, "_available", lambda: None)
+    monkeypatch.setattr(free_memory, "_container", lambda: None)
     assert free_bytes(CPU) is None
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (100, 200))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 30)
@@ -122,6 +150,6 @@ def test_free_memory_of_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_free_memory_is_what_psutil_says() -> None:
     psutil = pytest.importorskip("psutil")
-    if memory._available() is None:
+    if free_memory._available() is None:
         pytest.skip("needs /proc/meminfo")
-    assert memory._available() == pytest.approx(psutil.virtual_memory().available, rel=0.2)
+    assert free_memory._available() == pytest.approx(psutil.virtual_memory().available, rel=0.2)

@@ -6,8 +6,6 @@ import argparse
 import datetime
 import json
 import os
-import runpy
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,6 @@ from muskie.errors import CheckpointError
 from muskie.models.convert import check_folder, convert, names, read_published
 from muskie.models.masked_view import MaskedViewModel
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "convert_checkpoint.py"
 LAYOUTS = pytest.mark.parametrize("flat", [False, True], ids=["blocks", "flat"])
 
 
@@ -36,18 +33,6 @@ class Command:
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[str, ...]]:
         return self.call
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """The script, run with these arguments; what it printed. It ends by `SystemExit` where it fails."""
-
-    def call(*arguments: object) -> str:
-        monkeypatch.setattr(sys, "argv", ["convert_checkpoint.py", *map(str, arguments)])
-        runpy.run_path(str(SCRIPT), run_name="__main__")
-        return capsys.readouterr().out
-
-    return call
 
 
 def published(model: MaskedViewModel, flat: bool, prefix: str = "") -> dict[str, Tensor]:

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 import muskie
-from muskie.backbones.timm_vit import TimmViT
 from muskie.errors import ConfigError
 from muskie.models.blocks import BlockConfig
 from muskie.models.recon_backbone import Backbone, Layers, _heads, _kinds, backbone_kind, build_backbone
 from muskie.models.reconstruction import ReconstructionModel
+from muskie.models.timm_vit import TimmViT
 
 OURS = {"kind": "muskie", "width": 32, "depth": 3, "heads": 2, "patch_size": 4}
 VIT = {"kind": "timm", "name": "test_vit", "arguments": {"img_size": 32, "patch_size": 8}}

@@ -95,6 +95,19 @@ def test_frames_in_chunks_give_the_same() -> None:
         agree(model(images), found)
 
 
+@pytest.mark.parametrize("chunk", [1, 4, 8])
+def test_results_are_the_same_with_and_without_gradients(chunk: int) -> None:
+    """Without, the heads' parts are written where they stay; with, they are joined."""
+    model, images = lively(small()), torch.rand(2, 3, 3, 12, 20, dtype=torch.float64)
+    model.chunk = chunk
+    joined = model(images)
+    with torch.no_grad():
+        written = model(images)
+    assert joined.local_points.requires_grad and not written.local_points.requires_grad
+    for name, value in outputs(joined).items():
+        assert torch.equal(value, outputs(written)[name]) and value.shape[:2] == (2, 3), name
+
+
 def peak(model: ReconstructionModel, images: Tensor, trunk: bool = False) -> int:
     """The most bytes of tensors that a pass without gradients holds at once."""
     with torch.no_grad(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:

@@ -14,7 +14,8 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 import muskie
 from muskie.errors import ConfigError
-from muskie.objectives.pixels import MaskedPixels, PixelLoss
+from muskie.objectives.loss import Loss
+from muskie.objectives.pixels import MaskedPixels
 
 Array = NDArray[np.float64]
 B, V, H, W, D = 3, 2, 2, 3, 12  # scenes, views, patch rows and columns, values of a patch (p = 2)
@@ -42,7 +43,7 @@ def masks(*hidden: int) -> Tensor:
     return (order < torch.tensor(hidden)[:, None]).reshape(-1, V, H, W)
 
 
-def evaluate(objective: MaskedPixels, mask: Tensor, values: tuple[Tensor, Tensor, Tensor]) -> PixelLoss:
+def evaluate(objective: MaskedPixels, mask: Tensor, values: tuple[Tensor, Tensor, Tensor]) -> Loss:
     hidden = mask.flatten().nonzero().squeeze(1)
     prediction, confidence, target = (x.flatten(0, 2)[hidden] for x in values)
     return objective(prediction, confidence, target, hidden, mask)

@@ -9,13 +9,13 @@ import torch
 from curved_scenes import Truth, empty_first, rigid, scaled, single, tensors, truth, wrong
 
 from muskie.models.geometry_output import Geometry
-from muskie.objectives.pixels import PixelLoss
+from muskie.objectives.loss import Loss
 from muskie.objectives.pointmaps import PointMaps
 
 FORMS = pytest.mark.parametrize("objective", [PointMaps(), PointMaps(published=True)], ids=["corrected", "published"])
 
 
-def same(x: PixelLoss, y: PixelLoss, tolerance: float = 1e-5) -> None:
+def same(x: Loss, y: Loss, tolerance: float = 1e-5) -> None:
     torch.testing.assert_close((x.loss, x.scalars), (y.loss, y.scalars), rtol=tolerance, atol=tolerance * 0.01)
     torch.testing.assert_close(x.scenes, y.scenes, rtol=tolerance, atol=tolerance * 0.01)
 

@@ -1,4 +1,4 @@
-"""A rendered room as an exact reconstruction."""
+"""Exact reconstructions: a rendered room, and a box of which every number has a closed form."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from muskie.geometry import unproject
 from muskie.inputs.pixel_map import PixelMap
 from muskie.models.geometry_output import Geometry
 from muskie.reconstruction import Reconstruction
+from tests.reconstruction.box import Box, make_box, replaced
 
 SIZE = (48, 64)
 
@@ -68,3 +69,25 @@ def pixel_maps() -> list[PixelMap]:
 def room(truth: Truth, pixel_maps: list[PixelMap]) -> Reconstruction:
     names = ["0.jpg", "a folder/1.jpg", "2.png"]
     return Reconstruction.from_geometry(truth.geometry(), truth.images, names, pixel_maps)
+
+
+@pytest.fixture(scope="session")
+def box() -> Box:
+    """Four views of the room; not to be changed."""
+    return make_box()
+
+
+@pytest.fixture
+def no_points(box: Box) -> Reconstruction:
+    """Everything lies behind the cameras, and some of it is no number."""
+    points = -box.reconstruction.local_points.clone()
+    points[0, ::2] = torch.nan
+    return replaced(box.reconstruction, local_points=points)
+
+
+@pytest.fixture
+def one_view(box: Box) -> Reconstruction:
+    """The third view alone."""
+    r = box.reconstruction
+    tensors = {key: value[2:3] for key, value in vars(r).items() if isinstance(value, Tensor)}
+    return replaced(r, **tensors, names=r.names[2:3], pixel_maps=r.pixel_maps[2:3])

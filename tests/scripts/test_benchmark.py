@@ -18,8 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from muskie.data.dataset import Views
 from muskie.models.flops import training_calls
+from muskie.models.recon_load import create_reconstruction_model
 from muskie.models.variants import create_model
-from muskie.objectives.pixels import PixelLoss
+from muskie.objectives.loss import Loss
 from muskie.timing import in_turns
 from muskie.training.distributed import Ranks
 from muskie.training.measure import BareCalls, SquareProduct
@@ -94,7 +95,7 @@ class SameBatches:
     def images(self, batch: MaskedViews) -> int:
         return batch.images.shape[0] * batch.images.shape[1]
 
-    def loss(self, model: torch.nn.Module, batch: MaskedViews, device: torch.device) -> PixelLoss:
+    def loss(self, model: torch.nn.Module, batch: MaskedViews, device: torch.device) -> Loss:
         prediction = model(batch.images, batch.mask, hidden_only=True)
         target = self.model.targets(batch.images, prediction.hidden)
         return self.objective(prediction.pixels, prediction.confidence, target, prediction.hidden, batch.mask)
@@ -219,6 +220,35 @@ def test_data_prints_what_it_measured(
     assert "synthetic, 1 x 4 views at 16 px, workers: 0" in printed and "images/s" in printed
 
 
+def test_reconstruct_has_a_process_for_each_number_of_views(
+    benchmark: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What each takes is its own: the process of three views, which comes last, does not count what the largest took."""
+    benchmark("reconstruct --views 12 3 --size 64 --device cpu --precision fp32 --chunk 2 --threads 1 --json")
+    result = json.loads(capsys.readouterr().out)
+    assert result["setting"] == {"model": "muskie_tiny", "size": 64, "chunk": 2, "precision": "fp32"}
+    few, many = result["rows"]
+    assert (few["views"], many["views"], result["against"], result["threads"]) == (3, 12, 3, 1)
+    assert (few["of_peak"], few["of_grown"], few["of_seconds"]) == (1, 1, 1)
+    assert many["of_grown"] == pytest.approx(many["grown"] / few["grown"])
+    points = 4 * 12 * 64**2 * 4
+    assert many["peak"] > many["grown"] > points and few["peak"] < many["peak"], "the results alone take this much"
+    weights = sum(p.nbytes for p in create_reconstruction_model("muskie_tiny").parameters())
+    assert many["taken"] - many["grown"] == pytest.approx(weights + 12 * 3 * 64**2, rel=1e-3)
+
+
+def test_reconstruct_by_a_fine_tuned_model_prints_a_table(
+    benchmark: Callable[[str], None], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    small = {"name": "muskie_tiny", "width": 24, "depth": 2, "heads": 2}
+    create_reconstruction_model(small, decoder_depth=0, features=8).save_pretrained(tmp_path / "model")
+    benchmark(f"reconstruct --model {tmp_path} --views 1 2 --size 32 --device cpu")
+    header, machine, names, *rows = capsys.readouterr().out.splitlines()
+    assert header == f"{tmp_path} at 32 px, auto" and "torch" in machine
+    assert names.split()[:7] == ["views", "seconds", "of", "1", "peak", "GB", "of"]
+    assert [row.split()[0] for row in rows] == ["1", "2"] and all(len(row.split()) == 9 for row in rows)
+
+
 MISTAKES = {
     "step --model muskie_tinny": "did you mean 'muskie_tiny'",
     "step --model muskie_tiny --size 20": "--size 20 is no multiple of the patch size 8 of muskie_tiny; try 16",
@@ -231,6 +261,13 @@ MISTAKES = {
     "step --views 4 --references 4": "--references 4: expected 0 to 3, fewer than --views",
     "step --device tpu": "--device='tpu' is no device",
     "step --device cpu --precision fp16": "--precision=fp16 needs a CUDA device",
+    "reconstruct --views 0": "--views 0: expected at least 1",
+    "reconstruct --chunk 0": "--chunk 0: expected at least 1",
+    "reconstruct --threads 0": "--threads 0: expected at least 1",
+    "reconstruct --here --size 20": "--size 20 is no multiple of the patch size 8; try 16",
+    "reconstruct --views 1 --size 20": "--views 1: --size 20 is no multiple",
+    "reconstruct --here --model muskie_tny": "did you mean 'muskie_tiny'",
+    "reconstruct --here --views 9999999 --device cpu": "9,999,999 views of 224 x 224 px take about",
     "data --loads 0": "--loads 0: expected at least 1",
     "data trainer.wrokers=2": "trainer.wrokers is unknown; did you mean 'trainer.workers'",
     "data data=folder": "data.root must be given",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -111,15 +112,73 @@ def test_mistakes(model: ReconstructionModel, saved: Path, photographs: Path, tm
     with pytest.raises(CheckpointError, match=r"is a pre-training model, .* fine-tune it by train_ffrecon\.py first"):
         reconstruct(photographs, tmp_path / "pre")
     (tmp_path / "empty").mkdir()
-    for given, message in ((tmp_path / "empty", "no"), (tmp_path / "nothing", "nothing"), ([], "")):
+    for given, message in ((tmp_path / "empty", "no"), (tmp_path / "nothing", "nothing"), ([], "empty list")):
         with pytest.raises(DataError, match=message):
             reconstruct(given, model, 32)
     for settings, message in (
         ({"chunk": 0}, "chunk=0: expected 1"),
         ({"fit": "stretch"}, "fit='stretch'"),
-        ({"size": 4}, ""),
+        ({"size": 4}, "size=4: expected at least one patch"),
+        ({"size": 0}, "size=0: expected at least one patch"),
     ):
         with pytest.raises(ConfigError, match=message):
             reconstruct(photographs, model, **{"size": 32, **settings})  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="limit="):
-        reconstruct(torch.zeros(1, 3, 8, 8).expand(100_000, 3, 8, 8), model, 512)
+        reconstruct(torch.zeros(1, 3, 8, 8).expand(20_000, 3, 8, 8), model, 512)
+
+
+def test_no_view_is_inferred_where_one_camera_cannot_be_shared(
+    model: ReconstructionModel, photographs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ReconstructionModel, "forward", lambda *_: pytest.fail("time is lost"))
+    with pytest.raises(ConfigError, match=r"shared_camera=True, but .* different sizes \(80 x 60, 90 x 60\)"):
+        reconstruct(photographs, model, 32, device="cpu", shared_camera=True)
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "scripts"))
+    return importlib.import_module("reconstruct")
+
+
+def test_mistakes_end_in_a_line_and_leave_nothing(
+    script: ModuleType, saved: Path, photographs: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.docx").write_text("text")
+    (tmp_path / "clip.mp4").write_bytes(bytes(5000))
+    (tmp_path / "bad.jpg").write_text("no picture")
+    Image.new("RGB", (3, 2)).save(tmp_path / "tiny.png")
+    create_model("muskie_tiny", width=24, depth=1, heads=2).save_pretrained(tmp_path / "pre")
+    out = tmp_path / "deep" / "out"
+    usual = ["--model", str(saved), "--out", str(out), "--size", "32", "--device", "cpu"]
+    for words, message in (
+        ([str(tmp_path / "text"), *usual], r"holds no image .* found: 1 \.docx"),
+        ([str(tmp_path / "clip.mp4"), *usual], "cannot be read as a video"),
+        ([str(tmp_path / "bad.jpg"), *usual], r"bad\.jpg: no image that can be read"),
+        ([str(tmp_path / "tiny.png"), *usual], "3 x 2 px, smaller than a patch"),
+        ([str(photographs), *usual, "--model", str(tmp_path / "pre")], "is a pre-training model"),
+        ([str(photographs), *usual, "--model", str(tmp_path / "text")], r"no config\.json"),
+        ([str(photographs), *usual, "--confidence", "100"], "confidence_percentile=100.0: expected 0"),
+        ([str(photographs), *usual, "--edge", "-1"], "edge=-1.0: expected 0"),
+        ([str(photographs), *usual, "--shared-camera"], "different sizes"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            script.main(words)
+        assert not (tmp_path / "deep").exists(), words
+
+
+def test_what_the_script_tells(
+    script: ModuleType, saved: Path, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photographs / "broken.jpg").write_text("no picture")
+    out = tmp_path / "out"
+    words = ["--model", str(saved), "--out", str(out), "--size", "32", "--device", "cpu"]
+    script.main([str(photographs), *words, "--formats", "colmap", "--colmap", "processed"])
+    told = capsys.readouterr().out
+    assert "note: left out" in told and "broken.jpg: no image that can be read" in told
+    assert told.splitlines()[-1].endswith("cameras.json"), "the first file to open is one that was written"
+    images = sorted(path.name for path in (out / "images").iterdir())
+    assert images == ["a.png", "b.png", "c.png"] and Image.open(out / "images" / "a.png").size == (32, 24)
+    script.main([str(photographs / "a.png"), *words, "--formats", "ply", "--overwrite"])
+    assert "1 view of 32 x 24 px" in capsys.readouterr().out

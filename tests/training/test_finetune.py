@@ -196,4 +196,5 @@ def test_data_without_depth(image_root: Path, tmp_path: Path) -> None:
     typed = [*words, "data=folder", f"data.root={image_root}", "holdout.share=0", f"output_dir={tmp_path / 'run'}"]
     typed = read_overrides(typed, CONFIGS, "ffrecon", FINETUNING.sections.names())
     with pytest.raises(DataError, match="Training reconstruction needs depth and cameras"):
-        Finetuning(compose_config(CONFIGS, "ffrecon", typed), ONE).run()
+        Finetuning(compose_config(CONFIGS, "ffrecon", typed), ONE)
+    assert not (tmp_path / "run").exists(), "told before anything is made"

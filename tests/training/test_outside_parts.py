@@ -20,7 +20,7 @@ from PIL import Image
 
 from muskie.data.scene import Frame, Scene, SceneSource
 from muskie.masking import ShapeRequest
-from muskie.objectives.pixels import PixelLoss
+from muskie.objectives.loss import Loss
 
 
 class Plain:
@@ -36,7 +36,7 @@ class Plain:
         scenes = error.new_zeros(len(mask)).index_add_(0, scene, error) / count
         # The confidence gets a gradient, as every output of a model that several ranks train must.
         loss = self.weight * scenes.mean() + 0 * confidence.mean()
-        return PixelLoss(loss, scenes.detach(), {"absolute": scenes.mean().detach()})
+        return Loss(loss, scenes.detach(), {"absolute": scenes.mean().detach()})
 
 
 class Ramps(SceneSource):

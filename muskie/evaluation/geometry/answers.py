@@ -3,21 +3,34 @@ suites and for validation while training."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from muskie.evaluation.geometry import depth_metrics, pointmap_metrics, pose_metrics
-from muskie.evaluation.geometry.pointmap_metrics import PointMapConfig
+from muskie.errors import ConfigError
+from muskie.evaluation.geometry import depth_metrics, pointmap_metrics, pose_metrics, trajectory
+from muskie.evaluation.geometry.columns import HEADLINES, SHARES, columns
+from muskie.evaluation.geometry.depth_metrics import DepthConfig
+from muskie.evaluation.geometry.pointmap_metrics import PointMapConfig, in_first_camera
+from muskie.evaluation.geometry.scene_scores import SceneScores
+from muskie.evaluation.geometry.trajectory import TrajectoryConfig
 from muskie.evaluation.geometry.trivial import constant_depth, identity_poses, wall_points
-from muskie.evaluation.intervals import interval, ratio_of_sums, resampled
-from muskie.evaluation.results import Row
 from muskie.evaluation.views.posed_views import PosedViews
 from muskie.geometry import transform_points, unproject
 from muskie.models.geometry_output import Geometry
+
+__all__ = [
+    "HEADLINES",
+    "PARTS",
+    "SHARES",
+    "Answer",
+    "SceneScores",
+    "answers",
+    "columns",
+    "trivial_answers",
+    "truths",
+]
 
 
 class Answer(NamedTuple):
@@ -50,90 +63,48 @@ def trivial_answers(views: PosedViews) -> list[Answer]:
     return [Answer(*scene) for scene in zip(*walls, strict=True)]
 
 
-def pose_part(found: Answer, true: Answer, config: PointMapConfig) -> dict[str, float]:
-    """Metrics of `muskie.evaluation.geometry.pose_metrics`, and `pairs`."""
-    scores = pose_metrics.pose_scores(pose_metrics.pair_errors(found.cam2world.numpy(), true.cam2world.numpy()))
-    return {name: float(value) for name, value in scores.items()}
+def pose_part(found: Answer, true: Answer, config: Any = None) -> dict[str, float]:
+    """Metrics of `muskie.evaluation.geometry.pose_metrics`, and `pairs`, how many pairs of views there are."""
+    errors = pose_metrics.pair_errors(found.cam2world.numpy(), true.cam2world.numpy())
+    scores = {name: float(value) for name, value in pose_metrics.pose_scores(errors).items()}
+    return scores | {pose_metrics.PAIRS: float(errors.rotation.shape[-1])}
 
 
-def pointmap_part(found: Answer, true: Answer, config: PointMapConfig) -> dict[str, float]:
-    """Metrics of `muskie.evaluation.geometry.pointmap_metrics`."""
-    return pointmap_metrics.pointmap_errors(found.points.numpy(), true.points.numpy(), true.depth.numpy() > 0, config)
+def trajectory_part(found: Answer, true: Answer, config: Any = None) -> dict[str, float]:
+    """Metrics of `muskie.evaluation.geometry.trajectory`: the views are taken to be in the order of time.
+
+    Raises:
+        ConfigError: a sample has too few views for `delta`.
+    """
+    settings = config if isinstance(config, TrajectoryConfig) else TrajectoryConfig()
+    if settings.delta >= len(true.cam2world) >= trajectory.MIN_POSES:
+        views = len(true.cam2world)
+        raise ConfigError(f"trajectory.delta={settings.delta}: expected 1 to {views - 1}, for a sample has {views} views")
+    poses = found.cam2world.numpy(), true.cam2world.numpy()
+    return trajectory.trajectory_errors(*poses, settings.alignment, settings.delta).scores()
 
 
-def depth_part(found: Answer, true: Answer, config: PointMapConfig) -> dict[str, float]:
-    """Metrics of `muskie.evaluation.geometry.depth_metrics`, one robust scale a scene."""
-    return depth_metrics.depth_errors(found.depth.numpy(), true.depth.numpy(), "scale", "scene")
+def pointmap_part(found: Answer, true: Answer, config: Any = None) -> dict[str, float]:
+    """Metrics of `muskie.evaluation.geometry.pointmap_metrics`. Clouds that are aligned without a rotation are compared in
+    the frame of the first camera."""
+    settings = config if isinstance(config, PointMapConfig) else PointMapConfig()
+    clouds = [said.points for said in (found, true)]
+    if settings.alignment in ("median", "none"):
+        clouds = [in_first_camera(said.points, said.cam2world) for said in (found, true)]
+    return pointmap_metrics.pointmap_errors(clouds[0].numpy(), clouds[1].numpy(), true.depth.numpy() > 0, settings)
 
 
-PARTS: Mapping[str, Callable[[Answer, Answer, PointMapConfig], dict[str, float]]] = {
+def depth_part(found: Answer, true: Answer, config: Any = None) -> dict[str, float]:
+    """Metrics of `muskie.evaluation.geometry.depth_metrics`, and `pixels`, how many of them are valid."""
+    settings = config if isinstance(config, DepthConfig) else DepthConfig()
+    depths = found.depth.numpy(), true.depth.numpy()
+    return depth_metrics.depth_errors(*depths, settings.alignment, settings.per, settings.max_depth)
+
+
+PARTS: Mapping[str, Callable[[Answer, Answer, Any], dict[str, float]]] = {
     "pose": pose_part,
+    "trajectory": trajectory_part,
     "pointmap": pointmap_part,
     "depth": depth_part,
 }
-"""What is measured, by name."""
-
-HEADLINES = {
-    "pose": ("AUC@5", "AUC@15", "AUC@30", "RRA@15", "RTA@15"),
-    "pointmap": ("accuracy", "completeness", "normal consistency", "L1"),
-    "depth": ("AbsRel", "δ<1.25"),
-}
-"""The metrics that a short table has."""
-
-SHARES = frozenset(
-    {
-        *pose_metrics.columns(),
-        *depth_metrics.DELTAS,
-        *(f"normal consistency{of}" for of in ("", " (median)", " after ICP")),
-        "missing",
-    }
-)
-"""Metrics that are shares in 0 to 1."""
-
-
-def columns(part: str, config: PointMapConfig | None = None) -> list[str]:
-    """All metrics of a part, in the order of the table."""
-    if part == "pose":
-        return pose_metrics.columns()
-    return pointmap_metrics.columns(config or PointMapConfig()) if part == "pointmap" else list(depth_metrics.COLUMNS)
-
-
-class SceneScores:
-    """Scores of models scene by scene, until they become rows: means over scenes, with intervals by bootstrap over rooms."""
-
-    def __init__(self, part: str) -> None:
-        self.part = part
-        self._groups: list[str] = []
-        self._scores: dict[str, list[dict[str, float]]] = {}
-
-    def scenes(self, groups: Sequence[str]) -> None:
-        """The rooms of the scenes whose scores come next."""
-        self._groups += groups
-
-    def add(self, model: str, scores: dict[str, float]) -> None:
-        """The scores of one scene more."""
-        self._scores.setdefault(model, []).append(scores)
-
-    def means(self, model: str) -> dict[str, float]:
-        """Metric -> mean over scenes; those that have none, such as of a single view, are left out."""
-        found = self._scores.get(model, [])
-        names = found[0] if found else ()
-        return {name: _nanmean([scores[name] for scores in found]) for name in names}
-
-    def rows(self, data: str, seed: int = 0, config: PointMapConfig | None = None) -> list[Row]:
-        """A row for every model and metric."""
-        weights = resampled(self._groups, seed=seed)
-        rows = []
-        for model, found in self._scores.items():
-            for metric in columns(self.part, config):
-                values = np.array([scores[metric] for scores in found])
-                known = ~np.isnan(values)
-                statistic = ratio_of_sums(np.where(known, values, 0.0), known.astype(float))
-                numbers = interval(statistic, weights)
-                rows.append(Row(self.part, data, model, "", None, "", metric, *numbers, int(known.sum())))
-        return rows
-
-
-def _nanmean(values: Sequence[float]) -> float:
-    known = torch.tensor(values, dtype=torch.float64)
-    return float(known[~known.isnan()].mean())
+"""What is measured, by name; the third argument are the settings of the part: those of another one are as good as none."""

@@ -15,6 +15,8 @@ mean over scenes. A table says which.
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
@@ -27,6 +29,36 @@ from muskie.errors import ConfigError
 
 Alignment = Literal["none", "median", "scale", "scale and shift"]
 Per = Literal["scene", "view"]
+
+
+@dataclass(frozen=True)
+class DepthConfig:
+    """How depth maps are compared.
+
+    Attributes:
+        alignment: `"none"`, `"median"`, `"scale"` or `"scale and shift"`, see above.
+        per: `"scene"`: one alignment for all views of a sample, as tables of video depth have it; `"view"`: one for each.
+        max_depth: pixels whose true depth is this or more, in metres, do not count.
+    """
+
+    alignment: Alignment = "scale"
+    per: Per = "scene"
+    max_depth: float = math.inf
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"depth.{name}={value!r}: expected one of {', '.join(map(repr, allowed))}"
+            for name, value, allowed in (
+                ("alignment", self.alignment, get_args(Alignment)),
+                ("per", self.per, get_args(Per)),
+            )
+            if value not in allowed
+        ]
+        if not self.max_depth > 0:
+            problems.append(f"depth.max_depth={self.max_depth}: expected a depth above 0")
+        if problems:
+            raise ConfigError("\n".join(problems))
+
 
 RATIO = 1.25
 ABS_REL, SQ_REL, RMSE, LOG_RMSE, MISSING, PIXELS = "AbsRel", "SqRel", "RMSE", "logRMSE", "missing", "pixels"
@@ -58,12 +90,10 @@ def depth_errors(
         And `PIXELS`, the number of valid pixels.
 
     Raises:
-        ConfigError: the alignment, or `per`, is unknown.
+        ConfigError: an argument is out of range.
         ValueError: shapes differ.
     """
-    for name, value, allowed in (("alignment", alignment, get_args(Alignment)), ("per", per, get_args(Per))):
-        if value not in allowed:
-            raise ConfigError(f"depth.{name}={value!r}: expected one of {', '.join(map(repr, allowed))}")
+    DepthConfig(alignment, per, max_depth)
     found, true = (torch.from_numpy(np.asarray(depth, np.float64)) for depth in (prediction, truth))
     if found.shape != true.shape or true.ndim != 3:
         raise ValueError(f"depths of shapes {tuple(found.shape)} and {tuple(true.shape)}: expected twice the same [V, H, W]")

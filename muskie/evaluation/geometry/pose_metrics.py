@@ -24,6 +24,7 @@ from muskie.errors import DataError
 from muskie.evaluation.two_view.pose_errors import direction_error, rotation_error
 
 DEGREES = (5, 15, 30)
+PAIRS = "pairs"
 
 NO_DIRECTION = 90.0
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
-from muskie.backbones.frozen import UNTRAINED
-from muskie.backbones.load import Spec, label_of
 from muskie.errors import CheckpointError, ConfigError
 from muskie.evaluation.geometry.answers import Answer, answers
 from muskie.evaluation.views.posed_views import PosedViews
+from muskie.models.geometry_output import Geometry
+from muskie.models.named import UNTRAINED, Spec, label_of
 from muskie.models.recon_load import load_reconstruction_model
 from muskie.models.reconstruction import ReconstructionModel
 
@@ -34,20 +35,40 @@ class Reconstructor:
     dtype: torch.dtype | None = None
 
     def __call__(self, views: PosedViews) -> list[Answer]:
-        """What it says of each scene of a batch."""
-        p = self.model.patch_size
-        if views.size[0] % p or views.size[1] % p:
-            near = [max(round(side / p), 1) * p for side in views.size]
-            raise ConfigError(f"size={list(views.size)}: {self.name} has patches of {p} pixels; take size={near}")
+        """What it says of each scene of a batch, at the size of the truth (`looks_at`)."""
+        images, size = views.images.to(self.device), self.looks_at(views.size)
+        if size != views.size:
+            images = F.interpolate(images.flatten(0, 1).float() / 255, size, mode="bicubic", antialias=True)
+            images = images.clamp(0, 1).unflatten(0, views.images.shape[:2])
         cast: AbstractContextManager = torch.autocast(self.device.type, self.dtype) if self.dtype else nullcontext()
         with torch.inference_mode(), cast:
-            return answers(self.model(views.images.to(self.device)))
+            return answers(_resized(self.model(images), views.size))
+
+    def looks_at(self, size: tuple[int, int]) -> tuple[int, int]:
+        """H and W that it is given pictures of `size` at: the nearest multiples of its patch size. Its maps then come back
+        to `size`, bilinear, as published evaluations bring them to the size of the truth."""
+        p = self.model.patch_size
+        height, width = (max(round(side / p), 1) * p for side in size)
+        return height, width
 
     def before_training(self) -> Reconstructor:
         """The same network with fresh weights."""
         return Reconstructor(
             f"{self.name}{UNTRAINED}", self.model.untrained().to(self.device).eval(), self.device, self.dtype
         )
+
+
+def _resized(geometry: Geometry, size: tuple[int, int]) -> Geometry:
+    """Points and depth as maps of another size; pixels between two surfaces then have a point between them."""
+    if tuple(geometry.local_points.shape[2:4]) == size:
+        return geometry
+    points, depth = geometry.local_points, geometry.depth
+    flat = points.flatten(0, 1).permute(0, 3, 1, 2)
+    points = F.interpolate(flat, size, mode="bilinear").permute(0, 2, 3, 1).unflatten(0, points.shape[:2])
+    confidence = F.interpolate(geometry.confidence, size, mode="bilinear")
+    return Geometry(
+        points, confidence, geometry.cam2world, None if depth is None else F.interpolate(depth, size, mode="bilinear")
+    )
 
 
 def load_reconstructors(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from muskie.alignment import Similarity, one_place, umeyama
-from muskie.errors import DataError
+from muskie.errors import ConfigError, DataError
 from muskie.evaluation.two_view.pose_errors import rotation_error
 from muskie.geometry import invert
 
@@ -20,6 +21,29 @@ COLUMNS = (ATE, RPE_TRANSLATION, RPE_ROTATION, FAILED)
 MIN_POSES = 3
 
 Alignment = Literal["sim3", "se3", "none"]
+
+
+@dataclass(frozen=True)
+class TrajectoryConfig:
+    """How trajectories are compared.
+
+    Attributes:
+        alignment: of camera centres: `"sim3"`, `"se3"` or `"none"`.
+        delta: views from one pose to the next of RPE.
+    """
+
+    alignment: Alignment = "sim3"
+    delta: int = 1
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.alignment not in get_args(Alignment):
+            allowed = ", ".join(map(repr, get_args(Alignment)))
+            problems.append(f"trajectory.alignment={self.alignment!r}: expected one of {allowed}")
+        if self.delta < 1:
+            problems.append(f"trajectory.delta={self.delta}: expected at least 1")
+        if problems:
+            raise ConfigError("\n".join(problems))
 
 
 class TrajectoryErrors(NamedTuple):

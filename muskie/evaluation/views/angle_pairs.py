@@ -15,8 +15,9 @@ import numpy as np
 from muskie.data.index import Place, SceneIndex
 from muskie.errors import ConfigError, DataError
 from muskie.evaluation.two_view.dense_truth import pixel_warp
+from muskie.evaluation.views.frame_rules import rotation_angles
 from muskie.evaluation.views.posed_views import read_posed
-from muskie.evaluation.views.view_sets import ViewSet, _spread, rotation_angles
+from muskie.evaluation.views.view_set import ViewSet, spread
 from muskie.streams import stream
 
 SCANNET_BINS: tuple[float, ...] = (0, 15, 30, 60, 180)
@@ -87,7 +88,7 @@ def pairs_by_angle(
         problems.append(f"overlap={overlap}: expected a share in [0, 1]")
     if problems:
         raise ConfigError("\n".join(problems))
-    choices = [_Pairs(place, bins, seed, number) for number, place in enumerate(_spread(index, scenes))]
+    choices = [_Pairs(place, bins, seed, number) for number, place in enumerate(spread(index, scenes))]
     if not any(len(pairs.frames) > 1 for pairs in choices):
         raise DataError(f"none of {len(choices)} scenes has two frames with a camera, and viewpoint angles need them")
     sets, notes = [], []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +10,7 @@ from muskie.data.index import SceneIndex
 from muskie.data.sources.pairs import PairList
 from muskie.errors import ConfigError, DataError
 from muskie.evaluation.views.angle_pairs import SCANNET_BINS, AnglePairs, edge_problems, pairs_by_angle
-from muskie.evaluation.views.view_sets import ViewChoice, ViewSet, evenly
+from muskie.evaluation.views.view_sets import ViewChoice, ViewSet, ViewSets, evenly
 
 BY_ANGLE, LISTED = "by_angle", "listed"
 
@@ -28,7 +28,11 @@ class PairChoice(ViewChoice):
     """
 
     section: ClassVar[str] = "pairs"
-    rules: ClassVar[tuple[str, ...]] = (*ViewChoice.rules, BY_ANGLE, LISTED)
+    rules: ClassVar[Mapping[str, Sequence[str]]] = {
+        **ViewChoice.rules,
+        BY_ANGLE: ("views", "samples", "seed", "bins", "overlap"),
+        LISTED: ("views", "samples"),
+    }
 
     views: int = 2
     bins: Sequence[float] = SCANNET_BINS
@@ -50,9 +54,11 @@ class PairChoice(ViewChoice):
         Raises:
             DataError: there are none.
         """
+        if self.list is not None:
+            return AnglePairs(self._two(self.choose(index)), [])
         if self.rule == BY_ANGLE:
             count = max((self.samples or 64 * (len(self.bins) - 1)) // (len(self.bins) - 1), 1)
-            return pairs_by_angle(index, self.bins, count, self.seed, overlap=self.overlap)
+            return pairs_by_angle(self.among(index), self.bins, count, self.seed, overlap=self.overlap)
         if self.rule == LISTED:
             listed = [views for source in index.sources if isinstance(source, PairList) for views in listed_pairs(source)]
             if not listed:
@@ -60,10 +66,17 @@ class PairChoice(ViewChoice):
             return AnglePairs([listed[n] for n in evenly(len(listed), self.samples or len(listed))], [])
         return AnglePairs(self.choose(index), [])
 
+    def _two(self, sets: ViewSets) -> ViewSets:
+        if longer := [views.name for views in sets if len(views.frames) != 2]:
+            raise DataError(
+                f"pairs.list={self.list!r}: {len(longer)} of {len(sets)} samples are no pairs, such as {longer[0]}"
+            )
+        return sets
+
     def __str__(self) -> str:
-        if self.rule == BY_ANGLE:
+        if self.list is None and self.rule == BY_ANGLE:
             return f"2 views by viewpoint angle, overlap {self.overlap:g}"
-        return "2 views as listed" if self.rule == LISTED else super().__str__()
+        return "2 views as listed" if self.list is None and self.rule == LISTED else super().__str__()
 
 
 def listed_pairs(source: PairList) -> list[ViewSet]:

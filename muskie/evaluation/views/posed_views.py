@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from muskie.data.images import Crop, decode
 from muskie.data.scene import Frame
 from muskie.errors import ConfigError, DataError, MuskieError
-from muskie.evaluation.views.view_sets import ViewSet
+from muskie.evaluation.views.view_set import ViewSet
 
 CROPS = ("centre", "object")
 TENSORS = ("images", "depth", "intrinsics", "cam2world")
@@ -49,7 +50,9 @@ class PosedViews:
         return replace(self, **{part: getattr(self, part).to(device, non_blocking=True) for part in TENSORS})
 
 
-def read_posed(views: ViewSet, size: tuple[int, int], crop: str = "centre", number: int = 0) -> PosedViews:
+def read_posed(
+    views: ViewSet, size: tuple[int, int], crop: str = "centre", number: int = 0, depth: bool = True
+) -> PosedViews:
     """Reads one set.
 
     Args:
@@ -58,25 +61,30 @@ def read_posed(views: ViewSet, size: tuple[int, int], crop: str = "centre", numb
         crop: `"centre"`: the largest centred rectangle of that shape; `"object"`: the smallest centred on what has depth
             that holds all of it (objects whose background has none), as far as the picture reaches.
         number: kept with it.
+        depth: every frame must have some; False: it is unknown (0) in frames without.
 
     Raises:
-        OSError: a frame cannot be read.
+        OSError: a frame cannot be read, or its camera is not finite.
         DataError: a frame has no depth or no camera.
     """
     images, depths, intrinsics, poses = [], [], [], []
     for name in views.frames:
         frame = views.source.read(views.scene, name, at_least=max(size), geometry=True)
         frame = replace(frame, image=decode(frame.image))
+        if frame.depth is None and not depth:
+            frame = replace(frame, depth=np.zeros(frame.image.size[::-1], dtype=np.float32))
         if frame.depth is None or frame.camera is None:
             what = "depth" if frame.depth is None else "camera"
             raise DataError(
                 f"{views.source.name}/{views.scene.name}: frame {name!r} has no {what}, which the evaluation of geometry "
                 f"needs; sources with both: data=synthetic, sevenscenes, scannet, navi"
             )
-        image, depth, camera = _crop(frame, size, crop).frame(frame, *size)
-        assert depth is not None and camera is not None
+        if not (np.isfinite(frame.camera.intrinsics).all() and np.isfinite(frame.camera.cam2world).all()):
+            raise OSError(f"the camera of frame {name!r} has numbers that are not finite")
+        image, measured, camera = _crop(frame, size, crop).frame(frame, *size)
+        assert measured is not None and camera is not None
         images.append(image)
-        depths.append(depth)
+        depths.append(measured)
         intrinsics.append(camera.intrinsics)
         poses.append(camera.cam2world)
     image_batch, depth_batch, intrinsics_batch, pose_batch = (
@@ -108,8 +116,8 @@ Read = PosedViews | _Unreadable | MuskieError
 
 
 class _Sets(Dataset[Read]):
-    def __init__(self, sets: Sequence[ViewSet], size: tuple[int, int], crop: str) -> None:
-        self.sets, self.size, self.crop = sets, size, crop
+    def __init__(self, sets: Sequence[ViewSet], size: tuple[int, int], crop: str, depth: bool) -> None:
+        self.sets, self.size, self.crop, self.depth = sets, size, crop, depth
 
     def __len__(self) -> int:
         return len(self.sets)
@@ -117,7 +125,7 @@ class _Sets(Dataset[Read]):
     def __getitem__(self, number: int) -> Read:
         # Errors travel as values: raised in a worker, they would come back wrapped in its traceback.
         try:
-            return read_posed(self.sets[number], self.size, self.crop, number)
+            return read_posed(self.sets[number], self.size, self.crop, number, self.depth)
         except MuskieError as error:
             return error
         except OSError as error:
@@ -125,10 +133,16 @@ class _Sets(Dataset[Read]):
 
 
 def posed_batches(
-    sets: Sequence[ViewSet], size: tuple[int, int], batch: int, workers: int = 0, crop: str = "centre"
+    sets: Sequence[ViewSet],
+    size: tuple[int, int],
+    batch: int,
+    workers: int = 0,
+    crop: str = "centre",
+    depth: bool = True,
 ) -> Iterator[PosedViews]:
-    """All sets in batches of at most `batch`, in their order; sets that cannot be read are left out and named in
-    `unreadable`. So that the last batch can name the last of them, reading is one batch ahead.
+    """All sets in batches of at most `batch`, in their order, each of sets of as many views; sets that cannot be read are
+    left out and named in `unreadable`. So that the last batch can name the last of them, reading is one batch ahead. `depth`
+    as in `read_posed`.
 
     Raises:
         ConfigError: an unknown crop.
@@ -139,16 +153,16 @@ def posed_batches(
     waiting: PosedViews | None = None
     unreadable: list[str] = []
     own = torch.Generator()  # which means nothing; without it, the loader would draw from the global one
-    loader = DataLoader(_Sets(sets, size, crop), batch, num_workers=workers, collate_fn=list, generator=own)
+    loader = DataLoader(_Sets(sets, size, crop, depth), batch, num_workers=workers, collate_fn=list, generator=own)
     for read in loader:
         for error in read:
             if isinstance(error, MuskieError):
                 raise error
         unreadable += [one.message for one in read if isinstance(one, _Unreadable)]
-        if views := [one for one in read if isinstance(one, PosedViews)]:
+        for _, views in groupby((one for one in read if isinstance(one, PosedViews)), lambda one: one.images.shape[1]):
             if waiting:
                 yield waiting
-            waiting, unreadable = _joined(views, unreadable), []
+            waiting, unreadable = _joined([*views], unreadable), []
     if not waiting:
         raise DataError(
             f"none of {len(sets)} sets of views can be read; {unreadable[0] if unreadable else 'there are none'}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ from PIL import Image
 from torch import Tensor
 
 from muskie.errors import ConfigError, nearest
-from muskie.reconstruction.cloud import cloud
-from muskie.reconstruction.confidence import EDGE, PERCENTILE, check_filters
+from muskie.reconstruction.cloud import cloud_at, clouds_at
+from muskie.reconstruction.confidence import EDGE, PERCENTILE, check_filters, evenly, kept_pixels
+from muskie.reconstruction.contact_sheet import contact_sheet
 from muskie.reconstruction.export.cameras import cameras_content
 from muskie.reconstruction.export.colmap import MAX_POINTS, RESOLUTIONS, write_colmap
 from muskie.reconstruction.export.folder import check_output, replace_result
@@ -19,12 +21,11 @@ from muskie.reconstruction.export.glb import write_glb
 from muskie.reconstruction.export.maps import write_maps
 from muskie.reconstruction.export.ply import write_ply
 from muskie.reconstruction.result import Reconstruction
-from muskie.visualization.contact_sheet import contact_sheet
 
 FORMATS = ("glb", "ply", "colmap", "maps", "sheet")
 """`scene.glb`; `points.ply`; `sparse/0`; `depth` and `confidence`; `contact_sheet.png`. `cameras.json` is always written."""
 GLB_POINTS = 1_000_000
-"""Points in `scene.glb`: 20 MB, what a viewer in a browser turns smoothly."""
+"""Points in `scene.glb`: 24 MB, what a viewer in a browser turns smoothly."""
 
 __all__ = ["FORMATS", "check_output", "export"]
 
@@ -57,10 +58,10 @@ def export(
         title: above the contact sheet.
 
     Returns:
-        The files that were written.
+        The files that were written. `notes` of `cameras.json` are those of the result, and say if no point was left.
 
     Raises:
-        ConfigError: an unknown format, a setting out of range, or a folder that must not be written to.
+        ConfigError: an unknown format, a setting out of range, or a folder that must not or cannot be written to.
     """
     unknown = [name for name in formats if name not in FORMATS]
     if unknown:
@@ -76,23 +77,34 @@ def export(
     for key, count in counts:
         if count is not None and count < 1:
             raise ConfigError(f"{key}={count}: expected 1 or more")
-    filters: dict[str, Any] = {"percentile": confidence_percentile, "edge": edge}
+    kept = kept_pixels(reconstruction, confidence_percentile, edge)
+    count = int(kept.sum())
+    if not count:
+        reconstruction = replace(reconstruction, notes=[*reconstruction.notes, _nothing_kept(reconstruction)])
 
     def write(beside: Path) -> dict[str, Any]:
         to_file: Tensor | None = None
         maps: dict[str, list[str]] = {}
         if "glb" in formats:
-            points = cloud(reconstruction, max_points=glb_points, **filters)
+            points = cloud_at(reconstruction, evenly(kept, glb_points), count)
             to_file = write_glb(beside / "scene.glb", reconstruction, points)
         if "ply" in formats:
-            write_ply(beside / "points.ply", cloud(reconstruction, max_points=ply_points, **filters))
+            chosen = evenly(kept, ply_points)
+            write_ply(beside / "points.ply", clouds_at(reconstruction, chosen, count), int(chosen.sum()))
         if "colmap" in formats:
-            write_colmap(beside, reconstruction, resolution=colmap_resolution, max_points=colmap_points, **filters)
+            write_colmap(beside, reconstruction, kept, resolution=colmap_resolution, max_points=colmap_points)
         if "maps" in formats:
             maps = write_maps(beside, reconstruction)
         if "sheet" in formats:
-            sheet = contact_sheet(reconstruction, title=title, **filters)
+            sheet = contact_sheet(reconstruction, title=title, percentile=confidence_percentile, edge=edge)
             Image.fromarray(sheet.permute(1, 2, 0).contiguous().numpy()).save(beside / "contact_sheet.png")
         return cameras_content(reconstruction, to_file, maps)
 
     return replace_result(Path(folder), write, overwrite)
+
+
+def _nothing_kept(reconstruction: Reconstruction) -> str:
+    valid = int(reconstruction.valid.sum())
+    if not valid:
+        return "no point lies in front of its camera, so that there are cameras alone; try another model"
+    return f"all of {valid:,} points lie on edges of depth, so that clouds are empty; edge=0 (--edge 0) keeps them"

@@ -2,29 +2,37 @@
 
 Each view has its own camera, PINHOLE, without distortion. Cameras and images are numbered as the views, from 1; points
 from 1 too. Poses are world to camera; quaternions are w, x, y, z; pixel centres are at integer + 0.5, as here.
+
+COLMAP prefers the binary files. In the text files, its reader ends a name at the first space.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor
 
 from muskie.errors import ConfigError
 from muskie.geometry import invert
-from muskie.reconstruction.confidence import EDGE, PERCENTILE
 from muskie.reconstruction.export.folder import written_whole
 from muskie.reconstruction.export.tracks import Tracks, make_tracks
+from muskie.reconstruction.names import file_stems
 from muskie.reconstruction.result import Reconstruction
-from muskie.reconstruction.rotations import nearest_rotation, quaternion_wxyz
+from muskie.reconstruction.rotations import quaternion_wxyz, rigid
 
 MAX_POINTS = 100_000
 RESOLUTIONS = ("original", "processed")
 _PINHOLE = 1
+_BLOCK = 8192
+"""Points that are written at a time."""
 _POINT2D = np.dtype([("xy", "<f8", 2), ("point", "<i8")])
 _POINT3D = np.dtype([("id", "<u8"), ("xyz", "<f8", 3), ("rgb", "u1", 3), ("error", "<f8"), ("length", "<u8")])
 _ELEMENT = np.dtype([("image", "<u4"), ("index", "<u4")])
@@ -56,21 +64,21 @@ class _Model:
 def write_colmap(
     folder: Path,
     reconstruction: Reconstruction,
+    kept: Tensor,
     *,
     resolution: str = "original",
     max_points: int = MAX_POINTS,
-    percentile: float = PERCENTILE,
-    edge: float = EDGE,
 ) -> None:
     """Writes `sparse/0/{cameras,images,points3D}.{bin,txt}` into a folder.
 
     Args:
         folder: the parent of `sparse`.
+        reconstruction: of V views.
+        kept: bool [V, H, W], pixels whose points may be taken, see `kept_pixels`.
         resolution: `"original"`: cameras and observations in pixels of the upright original images, to which the names
             belong (a reader that does not turn images by their EXIF sees others); `"processed"`: in pixels of the images
-            that the model saw, which are written to `images/` as PNG under the names in the model.
+            that the model saw, which are written to `images/` as PNG under the names in the model, see `file_stems`.
         max_points: at most so many points, evenly spread over the pictures.
-        percentile, edge: filters, see `kept_pixels`.
 
     Raises:
         ConfigError: a setting out of range.
@@ -79,7 +87,7 @@ def write_colmap(
         raise ConfigError(f"colmap_resolution={resolution!r}: expected one of {', '.join(map(repr, RESOLUTIONS))}")
     if max_points < 0:
         raise ConfigError(f"colmap_points={max_points}: expected 0 or more")
-    model = _model(reconstruction, make_tracks(reconstruction, max_points, percentile, edge), resolution == "original")
+    model = _model(reconstruction, make_tracks(reconstruction, kept, max_points), resolution == "original")
     beside = folder / "sparse" / ".0.partial"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
@@ -96,10 +104,7 @@ def write_colmap(
 
 
 def _model(reconstruction: Reconstruction, tracks: Tracks, original: bool) -> _Model:
-    poses = invert(reconstruction.cam2world.cpu().double())
-    rotations = nearest_rotation(poses[:, :3, :3])
-    # The centre of the camera is kept where the matrix was not quite a rotation.
-    translations = -(rotations @ reconstruction.cam2world[:, :3, 3:].cpu().double()).squeeze(-1)
+    poses = invert(rigid(reconstruction.cam2world.cpu()))
     height, width = reconstruction.size
     if original:
         names, sizes = list(reconstruction.names), [m.original_size for m in reconstruction.pixel_maps]
@@ -108,13 +113,13 @@ def _model(reconstruction: Reconstruction, tracks: Tracks, original: bool) -> _M
         offset = np.array([m.offset for m in reconstruction.pixel_maps])[tracks.view]
         tracks = Tracks(tracks.points, tracks.colours, tracks.view, tracks.point, tracks.xy / scale + offset)
     else:
-        names = [name if name.lower().endswith(".png") else f"{name}.png" for name in reconstruction.names]
+        names = [f"{stem}.png" for stem in file_stems(reconstruction.names)]
         sizes, intrinsics = [(width, height)] * len(names), reconstruction.intrinsics.cpu().double()
     parameters = torch.stack([intrinsics[:, 0, 0], intrinsics[:, 1, 1], intrinsics[:, 0, 2], intrinsics[:, 1, 2]], -1)
     first = np.searchsorted(tracks.view, np.arange(len(names) + 1))
     index = np.arange(len(tracks.view)) - first[tracks.view]
-    quaternions = quaternion_wxyz(rotations).numpy()
-    return _Model(names, sizes, parameters.numpy(), quaternions, translations.numpy(), tracks, index, first)
+    quaternions = quaternion_wxyz(poses[:, :3, :3]).numpy()
+    return _Model(names, sizes, parameters.numpy(), quaternions, poses[:, :3, 3].numpy(), tracks, index, first)
 
 
 def _cameras_bin(folder: Path, model: _Model) -> None:
@@ -142,13 +147,13 @@ def _images_bin(folder: Path, model: _Model) -> None:
             own = seen[model.first[view] : model.first[view + 1]]
             pose = np.concatenate([model.quaternions[view], model.translations[view]]).astype("<f8")
             numbers = np.array([view + 1], "<u4").tobytes()
-            file.write(numbers + pose.tobytes() + numbers + name.encode() + b"\0" + np.array(len(own), "<u8").tobytes())
+            file.write(numbers + pose.tobytes() + numbers + os.fsencode(name) + b"\0" + np.array(len(own), "<u8").tobytes())
             own.tofile(file)
 
 
 def _images_txt(folder: Path, model: _Model) -> None:
     tracks = model.tracks
-    with (folder / "images.txt").open("w", encoding="utf-8") as file:
+    with (folder / "images.txt").open("w", encoding="utf-8", errors="surrogateescape") as file:
         file.write("# IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME\n# POINTS2D[] as (X, Y, POINT3D_ID)\n")
         for view, name in enumerate(model.names):
             pose = _numbers([*model.quaternions[view], *model.translations[view]])
@@ -159,41 +164,51 @@ def _images_txt(folder: Path, model: _Model) -> None:
 
 
 def _points_bin(folder: Path, model: _Model) -> None:
-    """Records of different lengths, without a loop: each byte is put where it belongs."""
     tracks = model.tracks
-    order, lengths = _by_point(tracks)
     points = np.zeros(len(tracks.points), dtype=_POINT3D)
     points["id"], points["xyz"], points["rgb"] = np.arange(len(points)) + 1, tracks.points, tracks.colours
-    points["length"] = lengths
-    elements = np.zeros(len(order), dtype=_ELEMENT)
-    elements["image"], elements["index"] = tracks.view[order] + 1, model.index[order]
+    with (folder / "points3D.bin").open("wb") as file:
+        file.write(np.array(len(points), "<u8").tobytes())
+        for block, observations, lengths in _blocks(tracks):
+            elements = np.zeros(len(observations), dtype=_ELEMENT)
+            elements["image"], elements["index"] = tracks.view[observations] + 1, model.index[observations]
+            points["length"][block] = lengths
+            file.write(_records(points[block], elements, lengths))
+
+
+def _records(points: np.ndarray, elements: np.ndarray, lengths: np.ndarray) -> bytes:
+    """Points, each followed by its elements, without a loop: each byte is put where it belongs."""
     head, element = _POINT3D.itemsize, _ELEMENT.itemsize
     before = np.cumsum(lengths) - lengths  # elements of all points before
     heads = np.arange(len(points)) * head + before * element
-    tails = np.arange(len(order)) * element + (np.repeat(np.arange(len(points)), lengths) + 1) * head
-    data = np.empty(len(points) * head + len(order) * element, dtype=np.uint8)
+    tails = np.arange(len(elements)) * element + (np.repeat(np.arange(len(points)), lengths) + 1) * head
+    data = np.empty(len(points) * head + len(elements) * element, dtype=np.uint8)
     data[heads[:, None] + np.arange(head)] = points.view(np.uint8).reshape(-1, head)
     data[tails[:, None] + np.arange(element)] = elements.view(np.uint8).reshape(-1, element)
-    (folder / "points3D.bin").write_bytes(np.array(len(points), "<u8").tobytes() + data.tobytes())
+    return data.tobytes()
 
 
 def _points_txt(folder: Path, model: _Model) -> None:
     tracks = model.tracks
-    order, lengths = _by_point(tracks)
-    elements = zip((tracks.view[order] + 1).tolist(), model.index[order].tolist(), strict=True)
-    pairs = [f"{view} {index}" for view, index in elements]
-    ends = np.cumsum(lengths).tolist()
     with (folder / "points3D.txt").open("w") as file:
         file.write("# POINT3D_ID, X, Y, Z, R, G, B, ERROR, TRACK[] as (IMAGE_ID, POINT2D_IDX)\n")
-        start = 0
-        for number, (xyz, rgb, end) in enumerate(zip(tracks.points.tolist(), tracks.colours.tolist(), ends, strict=True), 1):
-            file.write(f"{number} {_numbers(xyz)} {rgb[0]} {rgb[1]} {rgb[2]} 0 {' '.join(pairs[start:end])}\n")
-            start = end
+        for block, observations, lengths in _blocks(tracks):
+            seen = zip((tracks.view[observations] + 1).tolist(), model.index[observations].tolist(), strict=True)
+            values = zip(tracks.points[block].tolist(), tracks.colours[block].tolist(), lengths.tolist(), strict=True)
+            for number, (xyz, rgb, length) in enumerate(values, block.start + 1):
+                track = " ".join(f"{view} {index}" for view, index in islice(seen, length))
+                file.write(f"{number} {_numbers(xyz)} {rgb[0]} {rgb[1]} {rgb[2]} 0 {track}\n")
 
 
-def _by_point(tracks: Tracks) -> tuple[np.ndarray, np.ndarray]:
-    """Observations in the order of their points, and how many each point has."""
-    return np.argsort(tracks.point, kind="stable"), np.bincount(tracks.point, minlength=len(tracks.points))
+def _blocks(tracks: Tracks) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Some points at a time, as hundreds of views may see each: which, their observations in their order (indices into
+    `tracks.view`), and how many each point has."""
+    order = np.argsort(tracks.point, kind="stable")
+    lengths = np.bincount(tracks.point, minlength=len(tracks.points))
+    ends = np.cumsum(lengths)
+    for first in range(0, len(lengths), _BLOCK):
+        block = slice(first, min(first + _BLOCK, len(lengths)))
+        yield block, order[ends[first] - lengths[first] : ends[block.stop - 1]], lengths[block]
 
 
 def _numbers(values: np.ndarray | list[float]) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from muskie.errors import ConfigError
@@ -16,6 +17,8 @@ from muskie.paths import check_writable
 CAMERAS = "cameras.json"
 KIND = "muskie reconstruction"
 """What `cameras.json` has under `format`; by this a folder is known as ours."""
+_WRITING = ".muskie-writing-"
+"""How folders begin in which a result is being written. One that a killed process left counts for nothing."""
 
 
 def earlier_files(folder: Path) -> list[str] | None:
@@ -26,42 +29,49 @@ def earlier_files(folder: Path) -> list[str] | None:
         return None
     if not isinstance(told, dict) or told.get("format") != KIND:
         return None
-    return [name for name in told.get("files", []) if isinstance(name, str) and _within(folder, name)]
+    listed = [name for name in told.get("files", []) if isinstance(name, str)]
+    return [name for name in listed if _within(folder, name) and not (folder / name).is_dir()]
 
 
 def check_output(folder: Path, overwrite: bool = False) -> None:
-    """To be called before any work: makes the folder if it is missing.
+    """To be called before any work; nothing is left behind.
 
     Raises:
         ConfigError: it cannot be written to, holds an earlier result and `overwrite` is off, or holds anything else.
     """
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"output {str(folder)!r} is a file; give a folder that is new or empty")
-    present = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
-    if present:
-        earlier = earlier_files(folder)
-        if earlier is None:
-            shown = ", ".join(present[:3]) + (f" and {len(present) - 3} more" if len(present) > 3 else "")
-            raise ConfigError(
-                f"output folder {str(folder)!r} is not empty ({shown}), and holds no earlier reconstruction; "
-                "give one that is new or empty"
-            )
-        if not overwrite:
-            raise ConfigError(
-                f"output folder {str(folder)!r} holds an earlier reconstruction; replace it with overwrite=True, "
-                "or give another folder"
-            )
+    missing = _missing(folder)
     try:
+        present = [] if missing else sorted(e.name for e in folder.iterdir() if not e.name.startswith(_WRITING))
+        if present:
+            _check_earlier(folder, present, overwrite)
         check_writable(folder)
     except OSError as error:
         raise ConfigError(f"output folder {str(folder)!r} cannot be written to: {error.strerror or error}") from error
+    finally:
+        _remove_empty(missing)
+
+
+def _check_earlier(folder: Path, present: list[str], overwrite: bool) -> None:
+    if earlier_files(folder) is None:
+        shown = ", ".join(present[:3]) + (f" and {len(present) - 3} more" if len(present) > 3 else "")
+        raise ConfigError(
+            f"output folder {str(folder)!r} is not empty ({shown}), and holds no earlier reconstruction; "
+            "give one that is new or empty"
+        )
+    if not overwrite:
+        raise ConfigError(
+            f"output folder {str(folder)!r} holds an earlier reconstruction; replace it with overwrite=True "
+            "(--overwrite), or give another folder"
+        )
 
 
 def replace_result(folder: Path, write: Callable[[Path], dict[str, Any]], overwrite: bool = False) -> list[Path]:
     """Writes a result beside the folder's content, and moves it in when it is whole.
 
-    Only the files of an earlier result are removed; what else lies there stays. `cameras.json` comes last, so that a folder
-    with `"complete": true` is whole.
+    Only the files of an earlier result are removed; what else lies there stays. Whatever goes wrong, the folder is as it was
+    before. `cameras.json` comes last, so that a folder with `"complete": true` is whole even where the process was killed.
 
     Args:
         folder: of the result.
@@ -72,24 +82,67 @@ def replace_result(folder: Path, write: Callable[[Path], dict[str, Any]], overwr
         The files, `cameras.json` among them.
 
     Raises:
-        ConfigError: see `check_output`.
+        ConfigError: see `check_output`; or the disk is full; or a file would take the place of one that is not of the
+            earlier result.
     """
     check_output(folder, overwrite)
-    earlier = earlier_files(folder) or []
-    with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as name:
-        beside = Path(name)
-        told = write(beside)
-        files = sorted(str(path.relative_to(beside).as_posix()) for path in beside.rglob("*") if path.is_file())
-        _write_cameras(folder, {"complete": False, "files": sorted({*earlier, *files})})
-        for old in earlier:
-            (folder / old).unlink(missing_ok=True)
-        for new in files:
-            (folder / new).parent.mkdir(parents=True, exist_ok=True)
-            (beside / new).replace(folder / new)
-        for old in earlier:
-            _remove_empty((folder / old).parent, folder)
-    _write_cameras(folder, {"complete": True, "files": files, **told})
+    missing = _missing(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(f"{_WRITING}*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=_WRITING, dir=folder) as name:
+            beside, aside = Path(name) / "new", Path(name) / "earlier"
+            beside.mkdir()
+            told = write(beside)
+            files = sorted(path.relative_to(beside).as_posix() for path in beside.rglob("*") if path.is_file())
+            _write_cameras(beside, {"complete": True, "files": files, **told})
+            exchange(folder, beside, aside, earlier_files(folder) or [], files)
+    except OSError as error:
+        raise ConfigError(f"the result cannot be written to {str(folder)!r}: {error.strerror or error}") from error
+    finally:
+        _remove_empty(missing)
     return [folder / name for name in [*files, CAMERAS]]
+
+
+def exchange(folder: Path, beside: Path, aside: Path, earlier: list[str], files: list[str]) -> None:
+    """Moves the earlier files of a folder aside, and new ones in from beside; all back, if anything goes wrong.
+
+    Raises:
+        ConfigError: a new file would take the place of one that is not among the earlier ones.
+    """
+    above = [parent.as_posix() for name in files for parent in PurePosixPath(name).parents]
+    taken = {name for name in files if (folder / name).exists()} | {name for name in above if (folder / name).is_file()}
+    foreign = sorted(taken.difference(earlier))
+    if foreign:
+        raise ConfigError(
+            f"{str(folder / foreign[0])!r} is not of the earlier reconstruction, and would be replaced; "
+            "move it away, or give another folder"
+        )
+    cameras = folder / CAMERAS
+    before = cameras.read_bytes() if cameras.exists() else None
+    moves = [(folder / name, aside / name) for name in earlier] + [(beside / name, folder / name) for name in files]
+    done: list[tuple[Path, Path]] = []
+    try:
+        _write_cameras(folder, {"complete": False, "files": sorted({*earlier, *files})})
+        for source, target in moves:
+            if source.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                done.append((source, target))
+                source.replace(target)
+        (beside / CAMERAS).replace(cameras)
+    except BaseException:  # Ctrl-C, too
+        for source, target in reversed(done):
+            if target.exists():
+                target.replace(source)
+        if before is None:
+            cameras.unlink(missing_ok=True)
+        else:
+            cameras.write_bytes(before)
+        raise
+    finally:
+        for name in sorted({*earlier, *files}):
+            _remove_empty([folder / parent for parent in PurePosixPath(name).parents[:-1]])
 
 
 @contextmanager
@@ -113,7 +166,17 @@ def _within(folder: Path, name: str) -> bool:
     return (folder / name).resolve().is_relative_to(folder.resolve())
 
 
-def _remove_empty(folder: Path, top: Path) -> None:
-    while folder != top and folder.is_dir() and not any(folder.iterdir()):
-        shutil.rmtree(folder)
-        folder = folder.parent
+def _missing(folder: Path) -> list[Path]:
+    """The folder and those above it that are not there, the deepest first."""
+    return list(takewhile(lambda path: not path.exists(), (folder, *folder.parents)))
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    """Removes folders, the deepest first, up to the first one that holds something."""
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return

@@ -1,6 +1,7 @@
 """The scene as one glTF 2.0 file (binary, `.glb`): points and cameras.
 
-Written here, without another library, so that colours come out as the standard asks: linear, 16 bits, and unlit.
+Written here, without another library, so that colours come out as the standard asks, linear and unlit; as floats, which
+every reader takes as they are (trimesh cuts 16 bits down to the lower 8).
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from torch import Tensor
 from muskie.reconstruction.cloud import Cloud
 from muskie.reconstruction.export.folder import written_whole
 from muskie.reconstruction.frusta import EDGES, UP_MARK, frustum_corners, frustum_depth, upright, view_colours
+from muskie.reconstruction.names import printable
 from muskie.reconstruction.result import Reconstruction
+from muskie.reconstruction.rotations import rigid
 
 THICKNESS = 0.02
 """Half the width of a frustum's lines, in its depth; lines of glTF are one pixel wide on any screen, and hardly seen."""
-_FLOAT, _SHORT, _INT = 5126, 5123, 5125
+_FLOAT, _INT = 5126, 5125
 _POINTS, _TRIANGLES = 0, 4
 _UNLIT = "KHR_materials_unlit"
 
@@ -38,8 +41,8 @@ def glb_from_world(reconstruction: Reconstruction) -> Tensor:
 
 
 def write_glb(path: Path, reconstruction: Reconstruction, cloud: Cloud) -> Tensor:
-    """Writes points with colours, and a camera for each view: its frustum in a colour of its own, and glTF's own camera,
-    which viewers can look through.
+    """Writes points with colours (24 bytes a point), and for each view its frustum in a colour of its own (node
+    `camera NAME`) and glTF's own camera, which viewers can look through (node `view NAME`).
 
     Returns:
         `glb_from_world`, float64 [4, 4]; points in the file are this applied to those of the world.
@@ -52,17 +55,15 @@ def write_glb(path: Path, reconstruction: Reconstruction, cloud: Cloud) -> Tenso
     cameras: list[dict[str, Any]] = []
     materials: list[dict[str, Any]] = [_material([1.0, 1.0, 1.0], "points")]
     if len(cloud):
-        colours = np.full((len(cloud), 4), 65535, dtype="<u2")
-        colours[:, :3] = _LINEAR[cloud.colours.numpy()]
         attributes = {
             "POSITION": buffer.add((cloud.points @ rotation.T + translation).numpy(), _FLOAT, "VEC3", bounds=True),
-            "COLOR_0": buffer.add(colours, _SHORT, "VEC4", normalised=True),
+            "COLOR_0": buffer.add(_LINEAR[cloud.colours.numpy()], _FLOAT, "VEC3"),
         }
         meshes.append({"name": "points", "primitives": [{"attributes": attributes, "mode": _POINTS, "material": 0}]})
         nodes.append({"name": "points", "mesh": 0})
 
     height, width = reconstruction.size
-    poses, intrinsics = reconstruction.cam2world.cpu().double(), reconstruction.intrinsics.cpu().double()
+    poses, intrinsics = rigid(reconstruction.cam2world.cpu()), reconstruction.intrinsics.cpu().double()
     depths = reconstruction.depth[reconstruction.valid]
     depth = frustum_depth(poses, float(depths.median()) if depths.numel() else 1.0)
     flip = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))  # OpenCV's camera axes to OpenGL's and back
@@ -75,18 +76,20 @@ def write_glb(path: Path, reconstruction: Reconstruction, cloud: Cloud) -> Tenso
             "mode": _TRIANGLES,
             "material": len(materials),
         }
-        name = f"camera {reconstruction.names[view]}"
-        materials.append(_material((_LINEAR[colour] / 65535).tolist(), name))
-        meshes.append({"name": name, "primitives": [primitive]})
+        name = printable(reconstruction.names[view])
+        materials.append(_material(_LINEAR[colour].tolist(), f"camera {name}"))
+        meshes.append({"name": f"camera {name}", "primitives": [primitive]})
         focal_x, focal_y = intrinsics[view, 0, 0].item(), intrinsics[view, 1, 1].item()
         lens = {
             "yfov": 2 * math.atan(height / 2 / focal_y),
             "aspectRatio": (width / focal_x) / (height / focal_y),
             "znear": 0.01 * depth,
         }
-        cameras.append({"name": name, "type": "perspective", "perspective": lens})
+        cameras.append({"name": f"view {name}", "type": "perspective", "perspective": lens})
         matrix = (to_file @ poses[view] @ flip).T.flatten().tolist()  # glTF writes columns
-        nodes.append({"name": name, "mesh": len(meshes) - 1, "camera": view, "matrix": matrix})
+        nodes.append({"name": f"camera {name}", "mesh": len(meshes) - 1, "matrix": matrix})
+        # A node of its own: trimesh shows no mesh at the node that it takes the scene's camera from.
+        nodes.append({"name": f"view {name}", "camera": view, "matrix": matrix})
     _write(path, buffer, {"nodes": nodes, "meshes": meshes, "cameras": cameras, "materials": materials})
     return to_file
 
@@ -100,9 +103,9 @@ class _Buffer:
         self.views: list[dict[str, Any]] = []
         self.accessors: list[dict[str, Any]] = []
 
-    def add(self, values: np.ndarray, kind: int, shape: str, bounds: bool = False, normalised: bool = False) -> int:
+    def add(self, values: np.ndarray, kind: int, shape: str, bounds: bool = False) -> int:
         """Adds values [N, ...], and returns the number of their accessor."""
-        data = np.ascontiguousarray(values, dtype={_FLOAT: "<f4", _SHORT: "<u2", _INT: "<u4"}[kind])
+        data = np.ascontiguousarray(values, dtype={_FLOAT: "<f4", _INT: "<u4"}[kind])
         self.views.append({"buffer": 0, "byteOffset": self.length, "byteLength": data.nbytes})
         accessor: dict[str, Any] = {
             "bufferView": len(self.views) - 1,
@@ -112,10 +115,8 @@ class _Buffer:
         }
         if bounds:
             accessor |= {"min": data.min(0).tolist(), "max": data.max(0).tolist()}
-        if normalised:
-            accessor["normalized"] = True
         self.accessors.append(accessor)
-        self.parts.append(data.tobytes())  # all types here have 4 or 8 bytes, so that everything stays aligned
+        self.parts.append(data.tobytes())  # all types here have 4 bytes, so that everything stays aligned
         self.length += data.nbytes
         return len(self.accessors) - 1
 
@@ -147,10 +148,9 @@ def _material(colour: list[float], name: str) -> dict[str, Any]:
 
 
 def _linear_table() -> np.ndarray:
-    """sRGB in 8 bits to linear light in 16: what glTF's vertex colours are."""
+    """sRGB in 8 bits to linear light in [0, 1]: what glTF's colours are."""
     coded = np.arange(256) / 255
-    linear = np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4)
-    return np.round(linear * 65535).astype("<u2")
+    return np.where(coded <= 0.04045, coded / 12.92, ((coded + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
 _LINEAR = _linear_table()

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from muskie.geometry import invert, transform_points, unproject_points
-from muskie.reconstruction.confidence import EDGE, PERCENTILE, evenly, kept_pixels
+from muskie.reconstruction.confidence import evenly
 from muskie.reconstruction.result import Reconstruction
+from muskie.reconstruction.rotations import rigid
 
 AGREE = 0.02
 """How far two depths of one point may differ, as a share."""
@@ -35,9 +36,7 @@ class Tracks:
     xy: np.ndarray
 
 
-def make_tracks(
-    reconstruction: Reconstruction, max_points: int, percentile: float = PERCENTILE, edge: float = EDGE, agree: float = AGREE
-) -> Tracks:
+def make_tracks(reconstruction: Reconstruction, kept: Tensor, max_points: int, agree: float = AGREE) -> Tracks:
     """Points with the views that see them.
 
     A point stands on the ray of its pixel's centre, by the camera with the estimated intrinsics, at the depth of the point
@@ -47,15 +46,16 @@ def make_tracks(
     mend.
 
     Args:
+        reconstruction: of V views. Of poses that are not quite rigid, the nearest rotation counts, as in COLMAP's files.
+        kept: bool [V, H, W], pixels that pass the filters, see `kept_pixels`.
         max_points: at most so many, evenly spread over the pictures.
-        percentile, edge: filters, see `kept_pixels`.
         agree: how far the two depths may differ, as a share of the smaller one.
     """
-    kept = kept_pixels(reconstruction, percentile, edge).cpu()
+    kept = kept.cpu()
     chosen = evenly(kept, max_points)
     views, rows, columns = chosen.nonzero(as_tuple=True)
     depth = reconstruction.depth.cpu()
-    intrinsics, poses = reconstruction.intrinsics.cpu().double(), reconstruction.cam2world.cpu().double()
+    intrinsics, poses = reconstruction.intrinsics.cpu().double(), rigid(reconstruction.cam2world.cpu())
     world2cam = invert(poses)
     pixels = torch.stack([columns, rows], -1).double() + 0.5
     starts = torch.searchsorted(views, torch.arange(len(reconstruction) + 1)).tolist()

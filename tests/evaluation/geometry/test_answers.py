@@ -1,34 +1,31 @@
-"""What scores what: the truth everything, the trivial answer little, and suites as validation."""
+"""What scores what: the truth everything, the trivial answer little."""
 
 from __future__ import annotations
-
-import importlib
-import math
-from pathlib import Path
 
 import pytest
 import torch
 
 from muskie.data.index import SceneIndex
 from muskie.data.sources.synthetic import SyntheticRooms
+from muskie.errors import ConfigError
 from muskie.evaluation.geometry.answers import (
+    HEADLINES,
     PARTS,
     SHARES,
     Answer,
-    SceneScores,
     answers,
     columns,
     trivial_answers,
     truths,
 )
+from muskie.evaluation.geometry.depth_metrics import DepthConfig
 from muskie.evaluation.geometry.pointmap_metrics import PointMapConfig
+from muskie.evaluation.geometry.trajectory import TrajectoryConfig
 from muskie.evaluation.views.posed_views import PosedViews, posed_batches
 from muskie.evaluation.views.view_sets import spaced
 from muskie.geometry import unproject
 from muskie.models.geometry_output import Geometry
-from muskie.models.recon_load import create_reconstruction_model
 
-SMALL = {"name": "muskie_tiny", "width": 24, "depth": 2, "heads": 2}
 CONFIG = PointMapConfig(queries=300)
 
 
@@ -70,45 +67,45 @@ def test_a_depth_head_is_asked_for_depth(views: PosedViews) -> None:
     assert all((one.depth == 7).all() and not (one.points == 7).all() for one in answers(geometry))
 
 
-def test_means_and_rows() -> None:
-    scores = SceneScores("depth")
-    scores.scenes(["a", "b", "b"])
-    for value in (0.1, 0.3, math.nan):
-        scores.add("one", dict.fromkeys(columns("depth"), value))
-    assert scores.means("one")["AbsRel"] == pytest.approx(0.2) and scores.means("nobody") == {}
-    (row,) = [row for row in scores.rows("rooms") if row.metric == "AbsRel"]
-    assert row.value == pytest.approx(0.2) and row.count == 2 and row.low <= 0.2 <= row.high
-    assert (row.suite, row.data, row.model) == ("depth", "rooms", "one")
-
-
 def test_metrics_have_their_columns(views: PosedViews) -> None:
     one = truths(views)[0]
     for part, score in PARTS.items():
         assert set(columns(part, CONFIG)) <= set(score(one, one, CONFIG))
+        assert set(HEADLINES[part]) <= set(columns(part, CONFIG))
     assert {"AUC@30", "δ<1.25", "normal consistency"} <= SHARES and "L1" not in SHARES
     assert isinstance(one, Answer)
 
 
-def test_suites_of_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    create_reconstruction_model(SMALL, decoder_depth=1, features=8).save_pretrained(tmp_path / "mine")
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[3] / "scripts"))
-    monkeypatch.chdir(tmp_path)
-    script = importlib.import_module("evaluate")
-    data = "data=synthetic data.frames=8 size=16 views.views=3 views.distance=2 views.samples=3 device=cpu"
-    words = f"mine suite=[pose,pointmap,depth] pointmap.queries=100 {data} out=out"
-    tables = script.evaluate(words.split())
-    assert [table.title for table in tables] == ["Relative poses", "Point maps", "Depth"]
-    for table in tables:
-        assert list(dict.fromkeys(row.model for row in table.rows)) == ["trivial", "truth", "mine", "mine, untrained"]
-        assert "3 samples of 3 views" in table.notes[0]
-        best = {row.metric: row.value for row in table.rows if row.model == "truth"}
-        assert best.get("AUC@5", 1) == best.get("δ<1.25", 1) == 1 and best.get("accuracy", 0) < 1e-6
-    for wrong, message in {
-        f"mine suite=[pose,correspondence] {data}": "one kind a call",
-        f"mine suite=correspondence {data}": "is a reconstruction model",
-        f"muskie_tiny suite=pose {data}": "muskie_tiny is a model without weights",
-        f"mine suite=pose {data} size=20": "has patches of 8 pixels; take size=",
-    }.items():
-        with pytest.raises(SystemExit) as left:
-            script.main(wrong.split())
-        assert message in str(left.value), wrong
+def test_trajectories_of_the_oracle_and_of_nobody(views: PosedViews) -> None:
+    for found, trivial, true in zip(answers(oracle(views, 0.3)), trivial_answers(views), truths(views), strict=True):
+        scores = PARTS["trajectory"](found, true, None)
+        assert scores["ATE"] < 1e-9 and scores["RPE rotation (deg)"] < 1e-5 and scores["failed"] == 0
+        centres = true.cam2world[:, :3, 3]
+        still = PARTS["trajectory"](trivial, true, None)
+        assert still["failed"] == 1
+        assert still["ATE"] == pytest.approx(float((centres - centres.mean(0)).square().sum(-1).mean().sqrt()))
+    with pytest.raises(ConfigError, match=r"trajectory\.delta=4: expected 1 to 3, for a sample has 4 views"):
+        PARTS["trajectory"](true, true, TrajectoryConfig(delta=4))
+
+
+@pytest.mark.parametrize("alignment", ["median", "none"])
+def test_what_is_aligned_without_a_turn_is_seen_by_the_first_camera(views: PosedViews, alignment: str) -> None:
+    """The world frame of a model is its own."""
+    config = PointMapConfig(alignment=alignment, queries=300)  # type: ignore[arg-type]
+    scale = 0.3 if alignment == "median" else 1.0
+    for found, true in zip(answers(oracle(views, scale)), truths(views), strict=True):
+        assert PARTS["pointmap"](found, true, config)["L1"] < 1e-6
+
+
+def test_settings_of_depth_reach_it(views: PosedViews) -> None:
+    doubled, true = answers(oracle(views, 2.0))[0], truths(views)[0]
+    assert PARTS["depth"](doubled, true, DepthConfig("none"))["AbsRel"] == pytest.approx(1)
+    assert PARTS["depth"](doubled, true, DepthConfig("median", per="view"))["AbsRel"] < 1e-6
+    nearer = PARTS["depth"](doubled, true, DepthConfig(max_depth=2.0))
+    assert nearer["pixels"] == ((true.depth > 0) & (true.depth < 2)).sum() > 0
+    for wrong, message in (({"alignment": "best"}, "depth.alignment='best'"), ({"max_depth": 0.0}, "depth.max_depth=0.0")):
+        with pytest.raises(ConfigError, match=message):
+            DepthConfig(**wrong)  # type: ignore[arg-type]
+    for wrong, message in (({"alignment": "best"}, "trajectory.alignment='best'"), ({"delta": 0}, "trajectory.delta=0")):
+        with pytest.raises(ConfigError, match=message):
+            TrajectoryConfig(**wrong)  # type: ignore[arg-type]

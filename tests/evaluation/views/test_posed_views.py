@@ -34,6 +34,7 @@ class Plate(SceneSource):
         broken: frames that cannot be read.
         size: width and height.
         without: `"depth"` or `"camera"`: frames have none.
+        lost: frames whose camera is not finite.
     """
 
     name = "plate"
@@ -44,8 +45,10 @@ class Plate(SceneSource):
         broken: Sequence[int] = (),
         size: tuple[int, int] = SIZE,
         without: str = "",
+        lost: Sequence[int] = (),
     ) -> None:
         self.boxes, self.broken, self.size, self.without = boxes, set(broken), size, without
+        self.lost = set(lost)
 
     def __len__(self) -> int:
         return 1
@@ -71,6 +74,8 @@ class Plate(SceneSource):
         known = np.zeros((height, width), np.float32)
         known[top:bottom, left:right] = depth
         image = Image.fromarray(np.clip(rgb, 0, 255).round().astype(np.uint8))
+        if number in self.lost:
+            pose[0, 3] = np.nan
         return Frame(
             image, None if self.without == "depth" else known, None if self.without == "camera" else Camera(intrinsics, pose)
         )
@@ -190,6 +195,13 @@ def test_sets_come_in_order_and_those_that_cannot_be_read_are_named(workers: int
             assert torch.equal(one, read_posed(view_set(source, number), (20, 30)).images[0])
 
 
+def test_a_camera_that_is_not_finite_is_left_out() -> None:
+    read = batches(Plate([WHOLE] * 4, lost=[2]), (0,), (1,), (2,), (3,))
+    assert [number for views in read for number in views.numbers] == [0, 1, 3]
+    told = [message for views in read for message in views.unreadable]
+    assert told == ["plate/wall (2): the camera of frame '2' has numbers that are not finite"]
+
+
 def test_workers_read_the_same() -> None:
     source = SyntheticRooms(scenes=1, frames=6, image_size=(24, 32))
     sets = [(0, 1), (2, 3), (4, 5)]
@@ -245,3 +257,29 @@ def test_pictures_that_are_only_opened_are_decoded_upright() -> None:
     assert torch.equal(expected.images, found.images) and torch.equal(expected.intrinsics, found.intrinsics)
     (views,) = batches(Stored([WHOLE] * 2), (0,), (1,))
     assert views.numbers == [0] and len(views.unreadable) == 1
+
+
+def test_frames_without_depth_may_be_of_unknown_depth() -> None:
+    source = Plate([(10, 10, 50, 30)] * 2, without="depth")
+    views = ViewSet(source, source.scene(0), ("0", "1"))
+    read = read_posed(views, (20, 30), depth=False)
+    assert read.depth.shape == (1, 2, 20, 30) and read.depth.dtype == torch.float32 and not read.depth.any()
+    known = read_posed(ViewSet(Plate([(10, 10, 50, 30)] * 2), views.scene, views.frames), (20, 30))
+    torch.testing.assert_close(read.intrinsics, known.intrinsics)
+    (batch,) = posed_batches([views], (20, 30), 1, depth=False)
+    assert torch.equal(batch.images, known.images)
+    with pytest.raises(DataError, match="has no camera"):
+        read_posed(ViewSet(Plate([(0, 0, 9, 9)], without="camera"), views.scene, ("0",)), (20, 30), depth=False)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3, 8])
+def test_a_batch_has_sets_of_as_many_views(batch: int) -> None:
+    source = Plate([(10, 10, 50, 30)] * 6, broken=[5])
+    lengths = [2, 2, 2, 3, 3, 1, 6, 2]
+    sets = [ViewSet(source, source.scene(0), tuple(map(str, range(length)))) for length in lengths]
+    batches = list(posed_batches(sets, (20, 30), batch))
+    assert [number for views in batches for number in views.numbers] == [0, 1, 2, 3, 4, 5, 7], "in order; one is broken"
+    assert sum(len(views.unreadable) for views in batches) == 1
+    for views in batches:
+        assert len(views.numbers) <= batch and views.images.shape[1] == lengths[views.numbers[0]]
+        assert {lengths[number] for number in views.numbers} == {views.images.shape[1]}

@@ -6,19 +6,21 @@ import torch
 from torch import Tensor
 
 from muskie.reconstruction.cloud import Cloud, cloud
+from muskie.reconstruction.coloured import colour_bar, coloured
 from muskie.reconstruction.confidence import EDGE, PERCENTILE
-from muskie.reconstruction.export.maps import colour_bar, coloured
 from muskie.reconstruction.frusta import EDGES, UP_MARK, frustum_corners, frustum_depth, upright, view_colours
+from muskie.reconstruction.headings import headings, legible
 from muskie.reconstruction.result import Reconstruction
 from muskie.visualization.page import PAPER, Page
 from muskie.visualization.point_cloud import Viewpoint, render
+from muskie.visualization.sizes import shown_size
 from muskie.visualization.viewpoints import from_above, from_behind
 
 VIEWS = 8
 """Views that are shown, at most; of more, evenly chosen ones."""
 POINTS = 300_000
 """Points of the cloud that are drawn, at most."""
-WIDEST_CLOUD = 900
+WIDEST_CLOUD = 1300
 """Pixels of a picture of the cloud, across, at most."""
 
 
@@ -55,11 +57,12 @@ def contact_sheet(
         coloured(reconstruction.confidence[chosen], valid[chosen], sure_bar),
     ]
     total = len(reconstruction)
+    width = shown_size(*reconstruction.size, len(chosen))[1]
     above = Page(
         rows,
         ["picture", "depth\nmodel's unit", "confidence\nhigher is surer"],
-        [_short(reconstruction.names[view]) for view in chosen.tolist()],
-        title or f"{total} view{'s' if total > 1 else ''}",
+        headings([reconstruction.names[view] for view in chosen.tolist()], width),
+        legible(title or "") or f"{total} view{'s' if total > 1 else ''}",
         bars=[None, depth_bar, sure_bar],
         note="" if len(chosen) == total else f"{len(chosen)} of {total} views are shown, evenly chosen.",
     )
@@ -101,11 +104,14 @@ def _clouds(reconstruction: Reconstruction, colours: Tensor, width: int, percent
     points = cloud(reconstruction, percentile, edge, POINTS)
     across = min(max((width - 6) // 2, 320), WIDEST_CLOUD)
     pictures = cloud_pictures(reconstruction, points, (round(0.72 * across), across), colours)
+    size = (pictures.shape[2], pictures.shape[3])
     count = int(reconstruction.valid.sum())
+    if not len(points):
+        told = f"None of {count:,} points passes the filters." if count else "There is no point to draw."
+        return Page([pictures], [""], ["cameras from behind", "cameras from above"], note=told, size=size)
     told = f"{percentile:g} % of {count:,} points, the least sure ones, are left out" if percentile else f"{count:,} points"
     note = f"Surfaces that face away are not drawn: one looks through the near walls and the ceiling. {told}"
     note += f"; so are those on edges of depth (seen at less than {edge:g}°)." if edge else "."
-    size = (pictures.shape[2], pictures.shape[3])
     return Page([pictures], [""], ["cloud from behind the cameras", "cloud from above"], note=note, size=size)
 
 
@@ -127,8 +133,3 @@ def _stacked(*pages: tuple[Tensor, int]) -> Tensor:
     for sheet, (page, left) in zip(wide, pages, strict=True):
         sheet[:, :, start - left : start - left + page.shape[-1]] = page
     return torch.cat(wide, 1)
-
-
-def _short(name: str) -> str:
-    """The end of a long name."""
-    return name if len(name) <= 28 else f"...{name[-25:]}"

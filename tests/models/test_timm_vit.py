@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from muskie.backbones.frozen import FrozenBackbone
-from muskie.backbones.timm_vit import TimmViT
 from muskie.errors import CheckpointError, ConfigError
+from muskie.models.timm_vit import TimmViT
 
 SMALL = "test_vit"  # 6 blocks of 64 channels, patches of 16 pixels, mean and std of ImageNet
 FIXED: dict[str, Any] = {"depth": 2, "embed_dim": 32, "num_heads": 2}  # a BEiT that is made in no time

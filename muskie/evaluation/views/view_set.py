@@ -1,0 +1,140 @@
+"""A set of views that are looked at together, and the places that rules take them from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from muskie.data.index import Place, SceneIndex
+from muskie.data.scene import Camera, Scene, SceneSource
+from muskie.errors import DataError, did_you_mean
+
+ENDLESS = 64
+"""Scenes, or sets, that are taken of scenes without end where nobody says how many."""
+
+
+@dataclass(frozen=True)
+class ViewSet:
+    """Frames of one scene; the first is the one that queries lie in.
+
+    Attributes:
+        source, scene: where to read them.
+        frames: their names.
+    """
+
+    source: SceneSource
+    scene: Scene
+    frames: tuple[str, ...]
+
+    @property
+    def group(self) -> str:
+        """The room that is seen: what is resampled as one when an interval is drawn. Sources are told apart by their keys:
+        two of one class may have one name."""
+        key = self.source.config_key
+        return f"{self.source.name if key == 'data' else key}/{self.scene.room or self.scene.name}"
+
+    @property
+    def category(self) -> str | None:
+        """What stands before the `/` in the scene's name: the category of CO3D, the room of 7-Scenes; None without one."""
+        above, slash, _ = self.scene.name.partition("/")
+        return f"{self.source.config_key}/{above}" if slash else None
+
+    @property
+    def identities(self) -> list[str]:
+        """`SceneSource.identity` of its frames."""
+        return [self.source.identity(self.scene, frame) for frame in self.frames]
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        shown = [*self.frames[:3], "...", self.frames[-1]] if len(self.frames) > 10 else self.frames
+        return f"{self.source.name}/{self.scene.name} ({', '.join(shown)})"
+
+
+class SomeScenes(SceneIndex):
+    """The places of an index whose scenes are named.
+
+    Args:
+        index: all places.
+        names: of the scenes, as `Scene.name` has them.
+        key: what errors call the list of names.
+
+    Raises:
+        DataError: names that no source has among its places; all of them at once.
+    """
+
+    def __init__(self, index: SceneIndex, names: Sequence[str], key: str) -> None:
+        vars(self).update(vars(index))
+        self._index = index
+        wanted, found = set(names), set()
+        self._numbers: dict[int, list[int]] = {}
+        known: list[str] = []
+        for source in index.sources:
+            numbers = self._numbers[id(source)] = []
+            for number in range(index.places(source)):
+                name = index.place(source, number).scene.name
+                known += [name] if len(known) < 1000 else []
+                if name in wanted:
+                    numbers.append(number)
+                    found.add(name)
+        if missing := [name for name in names if name not in found]:
+            shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
+            raise DataError(
+                f"{key} names {len(missing)} of {len(wanted)} scenes that are not in the data: {shown}"
+                f"{did_you_mean(missing[0], known)}; {key}=null takes all scenes that are there, which is another protocol"
+            )
+        self.sources = [source for source in index.sources if self._numbers[id(source)]]
+
+    def places(self, source: SceneSource) -> int:
+        return len(self._numbers[id(source)])
+
+    def place(self, source: SceneSource, number: int) -> Place:
+        return self._index.place(source, self._numbers[id(source)][number])
+
+
+def evenly(total: int, count: int) -> list[int]:
+    """Up to `count` of the numbers 0 to total - 1, spread evenly from the first to the last."""
+    return sorted({round(x) for x in np.linspace(0, total - 1, min(count, total))}) if total else []
+
+
+def of_each_length(index: SceneIndex, source: SceneSource) -> Iterator[Place]:
+    """All places; of a source that may be endless the first one, for all have its length."""
+    count = index.places(source)
+    return (index.place(source, number) for number in range(min(count, 1) if source.uniform_length else count))
+
+
+def spread(index: SceneIndex, count: int | None, least: int = 1) -> list[Place]:
+    """Up to `count` places of at least `least` frames, spread evenly over each source; None: all, and of a source that may
+    be endless `ENDLESS`."""
+    places = []
+    for source in index.sources:
+        numbers: Sequence[int] = range(index.places(source))
+        if any(len(place.frames) < least for place in of_each_length(index, source)):
+            long = (n for n in numbers if len(index.place(source, n).frames) >= least)
+            numbers = [] if source.uniform_length else list(long)
+        share = (ENDLESS if source.uniform_length else len(numbers)) if count is None else -(-count // len(index.sources))
+        places += [index.place(source, numbers[n]) for n in evenly(len(numbers), share)]
+    return places
+
+
+def all_places(index: SceneIndex, endless: int) -> Iterator[Place]:
+    """All places; of a source that may be endless, `endless` of them."""
+    for source in index.sources:
+        total = index.places(source)
+        for number in evenly(total, endless) if source.uniform_length else range(total):
+            yield index.place(source, number)
+
+
+def view_set(place: Place, numbers: Sequence[int]) -> ViewSet:
+    """Frames of a place by their numbers."""
+    return ViewSet(place.source, place.scene, tuple(place.frames[int(number)] for number in numbers))
+
+
+def known_camera(place: Place, frame: str) -> Camera | None:
+    """The camera of a frame; None also where it cannot be read: a frame less to choose from."""
+    try:
+        return place.source.camera(place.scene, frame)
+    except OSError:
+        return None
