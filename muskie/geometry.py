@@ -3,17 +3,36 @@
 Conventions, here and everywhere: camera axes x right, y down, z forward (OpenCV); poses `cam2world [..., 4, 4]`; intrinsics
 `[..., 3, 3]` in pixels with pixel centres at integer + 0.5, so that a picture spans (0, 0) to (W, H); depth is z along the
 camera's axis, not the length of the ray, in metres, 0 = unknown. Leading dimensions `...` are batch dimensions and
-broadcast. Results have the dtype and device of the inputs; float64 is worth it for ground truth.
+broadcast. Results have the dtype and device of the inputs, under autocast too, whose half precision is too coarse for
+geometry; float64 is worth it for ground truth.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import wraps
+from typing import NamedTuple, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
+P = ParamSpec("P")
+R = TypeVar("R")
 
+
+def _as_given(function: Callable[P, R]) -> Callable[P, R]:
+    """The function with matrix products in the precision of its arguments."""
+
+    @wraps(function)
+    def uncast(*args: P.args, **kwargs: P.kwargs) -> R:
+        device = next(given.device.type for given in (*args, *kwargs.values()) if isinstance(given, Tensor))
+        with torch.autocast(device, enabled=False):
+            return function(*args, **kwargs)
+
+    return uncast
+
+
+@_as_given
 def invert(transform: Tensor) -> Tensor:
     """The inverse of rigid transforms [..., 4, 4]: cam2world to world2cam and back."""
     rotation = transform[..., :3, :3].transpose(-1, -2)
@@ -24,6 +43,7 @@ def invert(transform: Tensor) -> Tensor:
     return inverse
 
 
+@_as_given
 def transform_points(transform: Tensor, points: Tensor) -> Tensor:
     """Points [..., N, 3] moved by transforms [..., 4, 4]; with cam2world, from camera to world coordinates."""
     return points @ transform[..., :3, :3].transpose(-1, -2) + transform[..., None, :3, 3]
@@ -42,12 +62,14 @@ def unproject(depth: Tensor, intrinsics: Tensor) -> Tensor:
     return unproject_points(pixels, depth.flatten(-2), intrinsics).unflatten(-2, depth.shape[-2:])
 
 
+@_as_given
 def unproject_points(pixels: Tensor, depth: Tensor, intrinsics: Tensor) -> Tensor:
     """Camera coordinates [..., N, 3] of pixel positions [..., N, 2] at depths [..., N]."""
     rays = torch.cat([pixels, torch.ones_like(pixels[..., :1])], dim=-1)
     return rays @ torch.linalg.inv(intrinsics).transpose(-1, -2) * depth[..., None]  # each ray has z = 1
 
 
+@_as_given
 def project(points: Tensor, intrinsics: Tensor) -> tuple[Tensor, Tensor]:
     """Pixel positions [..., N, 2] and depths [..., N] of points [..., N, 3] in camera coordinates.
 
@@ -75,6 +97,7 @@ class Reprojection(NamedTuple):
     visible: Tensor
 
 
+@_as_given
 def reproject(
     depth: Tensor,
     intrinsics: Tensor,

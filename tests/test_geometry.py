@@ -209,3 +209,21 @@ def test_unknown_depth_is_never_inside() -> None:
     behind[2, 3] = -2.0
     found = reproject(depth, intrinsics, torch.eye(4, dtype=torch.float64), wall, intrinsics, behind)
     assert not found.inside.any() and not found.visible.any()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_does_not_reach_geometry(dtype: torch.dtype) -> None:
+    rng = np.random.default_rng(5)
+    pose = torch.from_numpy(rigid(rng, 2)).float()
+    points = torch.from_numpy(rng.standard_normal((2, 7, 3))).float() + torch.tensor([0.0, 0.0, 5.0])
+    camera, depth = intrinsics().float().expand(2, 3, 3), wall(3.0).float().expand(2, *SIZE)
+
+    def everything() -> list[Tensor]:
+        moved_points = transform_points(transform=pose, points=points)
+        return [invert(pose), moved_points, *project(points, camera), unproject(depth, camera),
+                *reproject(depth, camera, pose, depth, camera, pose)]  # fmt: skip
+
+    expected = everything()
+    with torch.autocast("cpu", dtype):
+        found = everything()
+    assert all(one.dtype == other.dtype and torch.equal(one, other) for one, other in zip(found, expected, strict=True))

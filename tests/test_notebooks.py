@@ -24,7 +24,7 @@ pytest.importorskip("ipykernel", reason=MISSING)
 pytest.importorskip("matplotlib.font_manager", reason=MISSING)  # makes its cache of fonts, which would tell so in a cell
 
 REPOSITORY = Path(__file__).parents[1]
-NAMES = ("masked_views", "features", "pretrain")
+NAMES = ("1_masked_views", "2_features", "3_pretrain", "4_reconstruct")
 Run = Callable[[str, dict[str, Any]], Any]
 
 
@@ -123,8 +123,8 @@ def test_masked_views(run: Run, checkpoint: Path, image_root: Path) -> None:
         "HIDDEN": 0.75,
         "SEED": 3,
     }
-    notebook = run("masked_views", parameters)
-    check_run("masked_views", notebook)
+    notebook = run("1_masked_views", parameters)
+    check_run("1_masked_views", notebook)
     text = printed(notebook)
     assert "images of 32 x 32 pixels in patches of 8 x 8" in text, "the largest size of the run"
     assert "00.png\n01.png\n02.png\n03.png\n(4, 3, 32, 32)" in text
@@ -144,8 +144,8 @@ def test_features(run: Run, checkpoint: Path, image_root: Path) -> None:
         "SIZE": 32,
         "FINE": 40,
     }
-    notebook = run("features", parameters)
-    check_run("features", notebook)
+    notebook = run("2_features", parameters)
+    check_run("2_features", notebook)
     text = printed(notebook)
     assert "ours: 2 layers, features [B, V, C, h, w] = [1, 4, 32, 4, 4]" in text
     assert "timm/vit_tiny_patch16_224, untrained: 2 layers, features [B, V, C, h, w] = [1, 4, 192, 4, 4]" in text
@@ -163,8 +163,8 @@ def test_pretrain(run: Run, tmp_path: Path) -> None:
     ]
     folder = tmp_path / "outputs" / "small"
     parameters = {"REPOSITORY": str(REPOSITORY), "RUN": str(folder), "STEPS": 4, "SETTINGS": [*small, *few]}
-    notebook = run("pretrain", parameters)
-    check_run("pretrain", notebook)
+    notebook = run("3_pretrain", parameters)
+    check_run("3_pretrain", notebook)
     text = printed(notebook)
     assert text.startswith(f"python main.py output_dir={folder} trainer.steps=4 ")
     assert "step 4/4  loss " in text and "step 4: cross-view gain " in text

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from muskie.evaluation.geometry.answers import PARTS, SceneScores, trivial_answers, truths
+from muskie.evaluation.geometry.answers import PARTS, SceneScores, row_answers, trivial_answers, truths
 from muskie.evaluation.geometry.columns import HEADLINES, SHARES, columns
 from muskie.evaluation.geometry.depth_metrics import DepthConfig
 from muskie.evaluation.geometry.nearest import tree_or_error
@@ -19,7 +19,7 @@ from muskie.evaluation.material import Material
 from muskie.evaluation.results import Table
 from muskie.evaluation.suite_registry import GEOMETRY, suite
 
-TRIVIAL, TRUTH = "trivial", "truth"
+TRIVIAL, ROW, TRUTH = "trivial", "in a row", "truth"
 
 UNMEASURED = {
     "pose": "a single view",
@@ -85,7 +85,10 @@ def _table(
         read = [sets[number] for number in views.numbers]
         scores.scenes([one.group for one in read], [one.category for one in read])
         true = truths(views)
-        floors = [(TRIVIAL, trivial_answers(views)), (TRUTH, true)] if material.floors else []
+        floors = []
+        if material.floors:
+            row = [(ROW, row_answers(views))] if cameras_alone else []
+            floors = [(TRIVIAL, trivial_answers(views)), *row, (TRUTH, true)]
         for name, said in [*floors, *((model.name, model(views)) for model in models)]:
             for one, truth in zip(said, true, strict=True):
                 scores.add(name, PARTS[part](one, truth, config))
@@ -101,8 +104,9 @@ def _table(
     if part == "trajectory":
         told += _failures(scores, [model.name for model in models])
     if material.floors:
+        row_told = " *In a row*: each camera to the right of the one before." if cameras_alone else ""
         told.append(
-            "*Trivial*: a wall before every camera, all cameras at one place. *Truth*: what a perfect answer scores."
+            f"*Trivial*: a wall before every camera, all cameras at one place.{row_told} *Truth*: what a perfect answer scores."
         )
     shown = [(metric, "", metric) for metric in HEADLINES[part]]
     return Table(title, told, rows, columns(part, config), shown, SHARES)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 
 from muskie.config import Sections, defaults, schema
@@ -120,8 +121,10 @@ class Finetuning(Run):
         def scores(at_end: bool) -> tuple[Mapping[str, float], str]:
             if at_end:
                 self.save_model()  # what comes now takes a while, and may be stopped
-                heldout.write_cloud(folder / "reconstruction", device, dtype)
-            return heldout.measure(device, dtype)
+            with torch.autocast(device.type, enabled=False):  # the model has its own; geometry is worth float32
+                if at_end:
+                    heldout.write_cloud(folder / "reconstruction", device, dtype)
+                return heldout.measure(device, dtype)
 
         if heldout.index is None:
             return []

@@ -72,6 +72,18 @@ def test_a_run_from_start_to_end(tmp_path: Path) -> None:
     assert [entry["data"]["scenes"] for entry in history(tmp_path / "model") or []] == [6]
 
 
+def test_half_precision_does_not_reach_what_is_measured(tmp_path: Path) -> None:
+    """Of a run in bf16: the point maps are measured, and written, in float32."""
+    run = finished(["trainer.precision=bf16", f"output_dir={tmp_path}"])
+    content = (tmp_path / "reconstruction" / "points.ply").read_bytes()
+    header, _, rows = content.partition(b"end_header\n")
+    count = int(header.split(b"element vertex ")[1].split()[0])
+    x = torch.frombuffer(bytearray(rows), dtype=torch.uint8).view(count, -1)[:, :4].contiguous().view(torch.float32)
+    assert count > 20 and not torch.equal(x, x.bfloat16().float()), "numbers of more than 8 bits"
+    means = dict(run.heldout.means)
+    assert run.heldout.measure(ONE.device, torch.bfloat16) and run.heldout.means == means
+
+
 def test_it_learns_one_scene_by_heart(tmp_path: Path) -> None:
     """The loss of one room seen again and again falls, that of poses too."""
     one = ["data.scenes=1", "holdout.share=0", "data.frames=4", "plan.views_per_scene=[4]", "augment.min_area=1"]

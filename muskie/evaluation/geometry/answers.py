@@ -15,7 +15,7 @@ from muskie.evaluation.geometry.depth_metrics import DepthConfig
 from muskie.evaluation.geometry.pointmap_metrics import PointMapConfig, in_first_camera
 from muskie.evaluation.geometry.scene_scores import SceneScores
 from muskie.evaluation.geometry.trajectory import TrajectoryConfig
-from muskie.evaluation.geometry.trivial import constant_depth, identity_poses, wall_points
+from muskie.evaluation.geometry.trivial import constant_depth, identity_poses, poses_in_a_row, wall_points
 from muskie.evaluation.views.posed_views import PosedViews
 from muskie.geometry import transform_points, unproject
 from muskie.models.geometry_output import Geometry
@@ -28,6 +28,7 @@ __all__ = [
     "SceneScores",
     "answers",
     "columns",
+    "row_answers",
     "trivial_answers",
     "truths",
 ]
@@ -61,6 +62,12 @@ def trivial_answers(views: PosedViews) -> list[Answer]:
     depth, intrinsics, cam2world = (x.double().cpu() for x in (views.depth, views.intrinsics, views.cam2world))
     walls = identity_poses(cam2world), wall_points(depth, intrinsics), constant_depth(depth)
     return [Answer(*scene) for scene in zip(*walls, strict=True)]
+
+
+def row_answers(views: PosedViews) -> list[Answer]:
+    """As `trivial_answers`, with the cameras in a row: what a direction of translation is worth that never changes."""
+    rows = poses_in_a_row(views.cam2world.double().cpu())
+    return [said._replace(cam2world=row) for said, row in zip(trivial_answers(views), rows, strict=True)]
 
 
 def pose_part(found: Answer, true: Answer, config: Any = None) -> dict[str, float]:

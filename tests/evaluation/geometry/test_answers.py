@@ -15,6 +15,7 @@ from muskie.evaluation.geometry.answers import (
     Answer,
     answers,
     columns,
+    row_answers,
     trivial_answers,
     truths,
 )
@@ -59,6 +60,17 @@ def test_the_trivial_answer_knows_nothing_of_poses(views: PosedViews) -> None:
         assert pose["AUC@30"] == 0 and pose["RTA@30"] == 0
         assert PARTS["depth"](found, true, CONFIG)["AbsRel"] > 0.05
         assert PARTS["pointmap"](found, true, CONFIG)["L1"] > 0.05
+
+
+def test_cameras_in_a_row_are_right_where_cameras_move_so(views: PosedViews) -> None:
+    said = row_answers(views)
+    for found, true in zip(said, truths(views), strict=True):
+        cam2world = found.cam2world.clone()
+        cam2world[:, :3, 3] = 0.4 * cam2world[:, :3, 3] + torch.tensor([3.0, -1, 2])
+        assert PARTS["pose"](found, true._replace(cam2world=cam2world), CONFIG)["AUC@5"] == 1
+    turned = said[0].cam2world.clone()
+    turned[:, :3, 3] = turned[:, [1, 0, 2], 3]  # downwards
+    assert PARTS["pose"](said[0], truths(views)[0]._replace(cam2world=turned), CONFIG)["RTA@30"] == 0
 
 
 def test_a_depth_head_is_asked_for_depth(views: PosedViews) -> None:
