@@ -14,13 +14,16 @@ import pytest
 from omegaconf import OmegaConf
 
 from muskie.models.reconstruction import ReconstructionModel
-from muskie.training.finetune import MODEL
+from muskie.overrides import compose_config, read_overrides
+from muskie.training.finetune import FINETUNING, MODEL
 from muskie.training.finetune_optim import FinetuneOptim
 from muskie.training.optim import OptimConfig
 from muskie.training.recon_heldout import ReconstructionEvaluation
+from muskie.training.settings import read_settings
 from muskie.training.trainer_config import TrainerConfig
 
 REPOSITORY = Path(__file__).parents[1]
+CONFIGS = REPOSITORY / "configs"
 Command = Callable[..., None]
 
 
@@ -41,6 +44,15 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command
 def made(folder: Path) -> set[str]:
     """What a command left behind, but for the log that Hydra opens."""
     return {path.name for path in folder.iterdir()} - {"train_ffrecon.log"}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (REPOSITORY / "configs" / "recipe").glob("*.yaml")))
+def test_every_recipe_is_valid(name: str) -> None:
+    words = read_overrides(
+        [f"recipe={name}", "data=sevenscenes", "data.root=."], CONFIGS, "ffrecon", FINETUNING.sections.names()
+    )
+    settings = read_settings(compose_config(CONFIGS, "ffrecon", words), FINETUNING)
+    assert settings["trainer"].total_steps(8, 2) > 0
 
 
 def test_all_settings_are_listed_with_their_documentation(

@@ -104,10 +104,9 @@ def _table(
     if part == "trajectory":
         told += _failures(scores, [model.name for model in models])
     if material.floors:
-        row_told = " *In a row*: each camera to the right of the one before." if cameras_alone else ""
-        told.append(
-            f"*Trivial*: a wall before every camera, all cameras at one place.{row_told} *Truth*: what a perfect answer scores."
-        )
+        told.append("*Trivial*: a wall before every camera, all cameras at one place.")
+        told += ["*In a row*: each camera to the right of the one before."] if cameras_alone else []
+        told.append("*Truth*: what a perfect answer scores.")
     shown = [(metric, "", metric) for metric in HEADLINES[part]]
     return Table(title, told, rows, columns(part, config), shown, SHARES)
 
