@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from muskie import create_model
+from muskie.models.recon_load import create_reconstruction_model
 
 MISSING = "notebooks need nbformat, nbclient, ipykernel and matplotlib: pip install -e '.[dev]'"
 nbformat = pytest.importorskip("nbformat", reason=MISSING)
@@ -172,6 +173,41 @@ def test_pretrain(run: Run, tmp_path: Path) -> None:
     assert len(pictures(notebook)) == 2
     drawn = sorted(path.stem for path in (folder / "pictures").glob("held_out-masked_views-*"))
     assert [int(stem[-8:]) for stem in drawn] == [0, 2, 4]
+
+
+def test_reconstruct(run: Run, tmp_path: Path, image_root: Path) -> None:
+    pytest.importorskip("scipy", reason="measures clouds: pip install -e '.[recon]'")
+    model, out = tmp_path / "fine-tuned", tmp_path / "reconstruction"
+    backbone = create_model("muskie_tiny", width=32, depth=2, heads=2)
+    create_reconstruction_model(backbone, decoder_depth=1, features=8).save_pretrained(model / "model")
+    (model / "config.yaml").write_text("plan: {sizes: [24, 32]}\n")
+    photographs = [str(image_root / "scene0" / f"{number:02d}.png") for number in (0, 4, 8)]
+    parameters = {
+        "PHOTOGRAPHS": photographs,
+        "MODEL": str(model),
+        "SIZE": None,
+        "OUT": str(out),
+        "SOURCES": {"rooms": {"_target_": "muskie.data.sources.synthetic.SyntheticRooms"}},
+        "SAMPLES": 2,
+    }
+    notebook = run("4_reconstruct", parameters)
+    check_run("4_reconstruct", notebook)
+    text = printed(notebook)
+    assert "3 views of 32 x 32 px: 00.png, 04.png, 08.png" in text, "the largest size of the run"
+    assert re.search(r"cam2world  float32 +\[3, 4, 4\]\n +extrinsics  float32 +\[3, 3, 4\]", text)
+    (off,) = re.findall(r"identity up to (\S+)\n", text)
+    assert float(off) < 1e-5
+    assert "spans [0.0, 0.0] to [40.0, 40.0] of an original of 40 x 40 px" in text
+    (here, there) = re.findall(r"focal length: (\S+) px of the view, (\S+) px of the original", text)[0]
+    assert float(there) == pytest.approx(float(here) * 40 / 32, abs=0.2)
+    files = [path for path in out.rglob("*") if path.is_file()]
+    listed = re.findall(r"^\S+ +(\d+) files? ", text, re.MULTILINE)
+    assert f"\n{len(files)} files in all" in text and sum(map(int, listed)) == len(files), "each is in one line of the list"
+    assert "rooms: 2 samples" in text
+    (floors,) = re.findall(r"^ *AUC@30  \d\.\d{3} \(.*\) +(\S+) +\S+ +(\S+)$", text, re.MULTILINE)
+    assert floors == ("0.000", "1.000"), "of cameras at one place, and of the true ones"
+    assert len(re.findall(r"0\.\d{3} of ", text)) == 1, "the error of all pixels, and then of the surest"
+    assert len(pictures(notebook)) == 3
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -22,3 +22,25 @@ with torch.inference_mode():
 """
 """A template for `huggingface_hub`, which fills in `card_data`; `title` and `result` come with
 `save_pretrained(folder, model_card_kwargs={...})`."""
+
+RECONSTRUCTION_CARD = """---
+{{ card_data }}
+---
+
+# {{ title | default("A muskie reconstruction model", true) }}
+
+Points, cameras and confidence of all views of a scene in one pass, fine-tuned from a backbone that was pre-trained to fill
+in hidden patches of several views ([Muskie](https://arxiv.org/abs/2511.18115)). `config.json` says its shape.
+{% if result %}
+{{ result }}
+{% endif %}
+```python
+import torch
+import muskie
+
+model = muskie.load_reconstruction_model("PATH")  # this folder, or its name on the hub
+with torch.inference_mode():
+    geometry = model(images)  # images [B, V, 3, H, W] in [0, 1]; geometry.points [B, V, H, W, 3], geometry.cam2world
+```
+"""
+"""The same of a reconstruction model."""

@@ -16,37 +16,18 @@ from muskie.models.blocks import AlternatingBlock
 from muskie.models.geometry_output import Geometry
 from muskie.models.heads.activations import depth_of, points_of
 from muskie.models.heads.camera import CameraHead
-from muskie.models.heads.dpt import LEVELS, DptHead
+from muskie.models.heads.dpt import DptHead
 from muskie.models.initialise import initialise
+from muskie.models.model_card import RECONSTRUCTION_CARD
 from muskie.models.model_kind import RECONSTRUCTION
 from muskie.models.patches import check_images
 from muskie.models.recon_backbone import build_backbone
 from muskie.models.recon_decoder import ReconstructionDecoder
+from muskie.models.recon_hooks import hook_numbers
 from muskie.streams import stream
 
-MODEL_CARD = """---
-{{ card_data }}
----
 
-# {{ title | default("A muskie reconstruction model", true) }}
-
-Points, cameras and confidence of all views of a scene in one pass, fine-tuned from a backbone that was pre-trained to fill
-in hidden patches of several views ([Muskie](https://arxiv.org/abs/2511.18115)). `config.json` says its shape.
-{% if result %}
-{{ result }}
-{% endif %}
-```python
-import torch
-import muskie
-
-model = muskie.load_reconstruction_model("PATH")  # this folder, or its name on the hub
-with torch.inference_mode():
-    geometry = model(images)  # images [B, V, 3, H, W] in [0, 1]; geometry.points [B, V, H, W, 3], geometry.cam2world
-```
-"""
-
-
-class ReconstructionModel(nn.Module, PyTorchModelHubMixin, library_name="muskie", model_card_template=MODEL_CARD):
+class ReconstructionModel(nn.Module, PyTorchModelHubMixin, library_name="muskie", model_card_template=RECONSTRUCTION_CARD):
     """Geometry of the views of a scene in one pass. The views carry no order: permuting them permutes all that is said.
 
     Build it by `muskie.models.recon_load.create_reconstruction_model`, which takes a backbone with its weights; load it by
@@ -59,7 +40,8 @@ class ReconstructionModel(nn.Module, PyTorchModelHubMixin, library_name="muskie"
         features: channels that levels have when the dense heads fuse them; None: half of the backbone's width, at least 32,
             or with `published` the width.
         hooks: which four layers the dense heads read, from early to late: layers of the backbone count from 0, blocks of the
-            decoder follow, negative numbers count from the end; None: see `default_hooks`.
+            decoder follow, negative numbers count from the end; None: see
+            `muskie.models.recon_hooks.default_hooks`.
         depth_head: predict z by a second dense head, with a confidence of its own.
         published: the published network, which its weights expect: no norm between backbone, decoder and heads; no registers
             in the decoder, and positions from 0.
@@ -233,28 +215,3 @@ class ReconstructionModel(nn.Module, PyTorchModelHubMixin, library_name="muskie"
         new.touch()
         (save_directory / "model.safetensors").chmod(new.stat().st_mode)
         new.unlink()
-
-
-def default_hooks(backbone_depth: int, decoder_depth: int) -> list[int]:
-    """Four layers, evenly from the end of the first quarter of the backbone to its end, moved on by `decoder_depth`, so that
-    the last is the last block of the decoder. For the depths that were published: 3, 5, 8, 11 of 12 and 2, 3, 4, 5 of 6."""
-    first = min(-(-backbone_depth // 4), backbone_depth - LEVELS)
-    spread = [first + k * (backbone_depth - 1 - first) // (LEVELS - 1) for k in range(LEVELS)]
-    return [max(number + decoder_depth, 0) for number in spread]
-
-
-def hook_numbers(hooks: Sequence[int] | None, backbone_depth: int, decoder_depth: int) -> list[int]:
-    """Numbers of layers as they stand from 0 on; None: `default_hooks`.
-
-    Raises:
-        ConfigError: not four numbers of layers that are there.
-    """
-    if hooks is None:
-        return default_hooks(backbone_depth, decoder_depth)
-    count = backbone_depth + decoder_depth
-    if len(hooks) != LEVELS or any(not -count <= number < count for number in hooks):
-        raise ConfigError(
-            f"model.hooks={list(hooks)}: expected {LEVELS} numbers of {-count} to {count - 1} ({backbone_depth} layers of "
-            f"the backbone, then {decoder_depth} of the decoder), or null for {default_hooks(backbone_depth, decoder_depth)}"
-        )
-    return [int(number) % count for number in hooks]

@@ -16,8 +16,9 @@ from muskie.errors import CheckpointError, ConfigError
 from muskie.models.blocks import Block
 from muskie.models.geometry_output import Geometry
 from muskie.models.model_kind import MASKED_VIEWS, RECONSTRUCTION, check_kind
+from muskie.models.recon_hooks import default_hooks
 from muskie.models.recon_load import create_reconstruction_model, load_reconstruction_model
-from muskie.models.reconstruction import ReconstructionModel, default_hooks
+from muskie.models.reconstruction import ReconstructionModel
 
 OURS: dict[str, Any] = {"kind": "muskie", "width": 32, "depth": 2, "heads": 2, "patch_size": 4}
 VIT: dict[str, Any] = {"kind": "timm", "name": "test_vit", "arguments": {"img_size": 32, "patch_size": 8}}
