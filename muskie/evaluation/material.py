@@ -35,7 +35,7 @@ class Material:
         workers: processes that read ahead; 0: none.
         floors: also measure what needs no model.
         seed: of the bootstrap.
-        progress: show a bar.
+        progress: show a bar on a terminal.
         trained: what the backbones were trained on, by their names, so far as somebody knows.
         refuse: frames that are measured as held out and were trained on are an error, and not a note.
         unreadable: messages about view sets that were left out by the last `batches`, once each.
@@ -132,7 +132,7 @@ class Material:
     def batches(self, sets: Sequence[ViewSet], what: str, depth: bool = True) -> Iterator[PosedViews]:
         """All sets, with a bar that is called `what`; `depth`: every frame must have some; see `posed_batches`."""
         self.unreadable, self._read = [], set()
-        with tqdm(total=len(sets), desc=what, unit="set", disable=not self.progress, file=sys.stderr) as bar:
+        with tqdm(total=len(sets), desc=what, unit="set", disable=None if self.progress else True, file=sys.stderr) as bar:
             for views in posed_batches(sets, self.size, self.batch, self.workers, self.crop, depth):
                 self.unreadable += [message for message in views.unreadable if message not in self.unreadable]
                 self._read.update(views.numbers)

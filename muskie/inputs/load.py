@@ -84,7 +84,7 @@ def load_views(
         limit: take at most so many, spread evenly; None: all, of a video 32 unless `every` is given.
         fit: `"crop"`: cut images of another shape to the middle, so that no pixel is made up; `"pad"`: keep all of them,
             with white beside it, which `Inputs.inside` tells from the image.
-        progress: show a bar on stderr.
+        progress: show a bar on stderr, where that is a terminal.
         check: called with V and (H, W) before anything is decoded, see `muskie.inputs.memory.check_memory`.
 
     Raises:
@@ -110,7 +110,7 @@ def load_views(
     images = torch.empty((len(pictures), 3, height, width), dtype=torch.uint8)
     names: list[str] = []
     maps: list[PixelMap] = []
-    for picture in tqdm(pictures, desc="reading views", unit="view", disable=not progress, file=sys.stderr):
+    for picture in tqdm(pictures, desc="reading views", unit="view", disable=None if progress else True, file=sys.stderr):
         pixel_map = fitted(picture.size, (width, height), fit, picture.pixel_aspect)
         try:
             pixels = resized(picture.open((width, height)), pixel_map)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -132,10 +133,15 @@ def test_the_check_comes_before_anything_is_decoded(tmp_path: Path) -> None:
     assert asked == [(5, (48, 64))]
 
 
-def test_progress_goes_to_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_goes_to_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path, [(64, 48)] * 2)
     load_views(tmp_path, 16, 64)
     assert capsys.readouterr() == ("", "")
+    load_views(tmp_path, 16, 64, progress=True)
+    assert capsys.readouterr() == ("", ""), "into a file, a bar would be many lines"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     load_views(tmp_path, 16, 64, progress=True)
     out, err = capsys.readouterr()
     assert out == "" and "reading views: 100%" in err and "2/2" in err
