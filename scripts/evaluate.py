@@ -4,7 +4,7 @@
     python scripts/evaluate.py outputs/ONE outputs/OTHER timm/vit_small_patch16_224 suite=[correspondence,relative_pose]
     python scripts/evaluate.py outputs/RUN data=sevenscenes data.root=PATH size=128 views.distance=8
     python scripts/evaluate.py outputs/FINETUNED suite=[pose,pointmap,depth] views.list=FILE
-    python scripts/evaluate.py freeze=FILE protocol=co3d_pose data=co3d data.root=PATH
+    python scripts/evaluate.py freeze=FILE protocol=co3d_vggt data=co3d data.root=PATH
 
 Words without "=" are backbones: runs, folders of weights, names of our models (untrained), or any ViT of timm. The rest
 are Hydra overrides of configs/evaluate.yaml. Data, hold-out and size are those of the first run, where nothing is said.

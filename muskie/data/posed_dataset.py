@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from muskie.data.dataset import Request, Views, draw_frames
-from muskie.data.geometry_check import WITH_GEOMETRY, geometry_problem
+from muskie.data.geometry_check import WITH_GEOMETRY, geometry_problem, known_depth, size_problem
 from muskie.data.images import Crop, decode
 from muskie.data.index import Place, SceneIndex
 from muskie.data.plan import LoadShape, StepPlan
@@ -23,6 +24,9 @@ from muskie.streams import stream
 
 TRIES = 8
 """Scenes that are drawn for one request before it is given up."""
+
+PATIENCE = 48
+"""Frames in a row that cannot be used, after which no more of their scene are read."""
 
 
 @dataclass
@@ -90,8 +94,9 @@ class GeometryCrops:
 class PosedDataset(Dataset[Views]):
     """Scenes with geometry by `Request`; always the same scene for the same request.
 
-    Frames without depth or camera, or whose camera is not finite, are left out and told, as are scenes that have too few
-    others, or no pixel of known depth in the views drawn: another scene is then drawn.
+    Frames without depth or camera, or whose camera cannot be one (`camera_problem`), are left out and told, as are scenes
+    that have too few others, or no pixel of known depth in the views drawn: another scene is then drawn. Of a scene with
+    `PATIENCE` such frames in a row, no more are read.
 
     Args:
         index: the places to draw from.
@@ -113,10 +118,16 @@ class PosedDataset(Dataset[Views]):
             place = self.index.draw(rng)
             order = draw_frames(rng, len(place.frames), shape.views, shape.window, shape.stride)
             frames, unusable = _usable(place, order, shape.views, self._detail(shape))
-            told += unusable
             if len(frames) < shape.views:
-                told.append(f"{place.name}: passed over, {len(frames)} of its frames have what is needed, {shape.views} are")
+                looked = len(frames) + len(unusable)
+                # One message, of a reason alone: frames come in another order when the scene is drawn again.
+                why = "".join(f"; most often: {reason}" for reason, _ in Counter(dict(unusable).values()).most_common(1))
+                told.append(
+                    f"{place.name}: passed over, {len(frames)} of the {looked} frames looked at have what is needed, "
+                    f"{shape.views} are wanted{why}"
+                )
                 continue
+            told += [f"{place.name}/{name}: {reason}" for name, reason in unusable]
             views = self._views(frames, shape, int(rng.integers(2**32)), request.sample, place.name)
             if bool(views.depth.any()):
                 views.unreadable = told
@@ -139,7 +150,7 @@ class PosedDataset(Dataset[Views]):
             assert depth is not None and camera is not None
             camera = unmirrored(camera)
             images.append(image)
-            depths.append(depth.astype(np.float32))
+            depths.append(depth)
             intrinsics.append(camera.intrinsics.astype(np.float32))
             poses.append(camera.cam2world)
         parts = [torch.from_numpy(np.stack(part))[None] for part in (images, depths, intrinsics, poses)]
@@ -155,23 +166,33 @@ def unmirrored(camera: Camera) -> Camera:
     return Camera(camera.intrinsics @ mirror[:3, :3], mirror @ camera.cam2world @ mirror)
 
 
-def _usable(place: Place, order: Sequence[int], views: int, at_least: int) -> tuple[list[Frame], list[str]]:
-    """The first `views` frames of `order` with picture, depth and a finite camera, and messages about those passed over."""
+def _usable(place: Place, order: Sequence[int], views: int, at_least: int) -> tuple[list[Frame], list[tuple[str, str]]]:
+    """The first `views` frames of `order` with picture, depth and a sound camera; and the others before them, each with the
+    reason, until there are `PATIENCE` in a row."""
     found: list[Frame] = []
-    told: list[str] = []
+    unusable: list[tuple[str, str]] = []
+    in_a_row = 0
     for number in order:
-        name = place.frames[number]
-        try:
-            frame = place.source.read(place.scene, name, at_least=at_least, geometry=True)
-            frame = Frame(decode(frame.image), frame.depth, frame.camera)
-        except OSError as error:
-            told.append(str(error))
-            continue
-        problem = geometry_problem(frame)
-        if problem:
-            told.append(f"{place.name}/{name}: {problem}")
-            continue
-        found.append(frame)
-        if len(found) == views:
+        frame = _read(place, place.frames[number], at_least)
+        if isinstance(frame, Frame):
+            found.append(frame)
+            in_a_row = 0
+        else:
+            unusable.append((place.frames[number], frame))
+            in_a_row += 1
+        if len(found) == views or in_a_row == PATIENCE:
             break
-    return found, told
+    return found, unusable
+
+
+def _read(place: Place, name: str, at_least: int) -> Frame | str:
+    """A frame, or why it cannot be used."""
+    try:
+        frame = place.source.read(place.scene, name, at_least=at_least, geometry=True)
+        problem = geometry_problem(frame)
+        if problem or frame.depth is None:
+            return problem  # before the picture is decoded, which takes long
+        frame = replace(frame, image=decode(frame.image), depth=known_depth(frame.depth))
+    except OSError as error:
+        return str(error) or "it cannot be read"
+    return size_problem(frame) or frame

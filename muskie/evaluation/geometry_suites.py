@@ -15,11 +15,10 @@ from muskie.evaluation.geometry.nearest import tree_or_error
 from muskie.evaluation.geometry.pointmap_metrics import PointMapConfig
 from muskie.evaluation.geometry.reconstructors import Reconstructor
 from muskie.evaluation.geometry.trajectory import FAILED, MIN_POSES, TrajectoryConfig
+from muskie.evaluation.geometry.trivial import ROW, TRIVIAL, TRUTH
 from muskie.evaluation.material import Material
 from muskie.evaluation.results import Table
 from muskie.evaluation.suite_registry import GEOMETRY, suite
-
-TRIVIAL, ROW, TRUTH = "trivial", "in a row", "truth"
 
 UNMEASURED = {
     "pose": "a single view",

@@ -11,7 +11,7 @@ from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from muskie.errors import ConfigError
+from muskie.errors import CheckpointError, ConfigError
 from muskie.models.blocks import AlternatingBlock
 from muskie.models.geometry_output import Geometry
 from muskie.models.heads.activations import depth_of, points_of
@@ -102,6 +102,10 @@ class ReconstructionModel(nn.Module, PyTorchModelHubMixin, library_name="muskie"
             "kind": kind,
         }
         self._hub_mixin_config = self._begun_with
+
+    def network(self) -> dict[str, Any]:
+        """What it computes, fit for JSON: the arguments that make it, but for those that draw fresh weights."""
+        return {key: value for key, value in self._begun_with.items() if key not in ("init", "seed", "kind")}
 
     def untrained(self) -> ReconstructionModel:
         """The same network, backbone and all, with the fresh weights of its seed: what a trained one is measured against."""
@@ -207,6 +211,14 @@ class ReconstructionModel(nn.Module, PyTorchModelHubMixin, library_name="muskie"
         for block in self.decoder.blocks:
             assert isinstance(block, AlternatingBlock)
             block.compile()
+
+    @classmethod
+    def _from_pretrained(cls, *args: Any, **settings: Any) -> ReconstructionModel:
+        """The mixin's way to read weights, whose default drops what does not fit without a word."""
+        try:
+            return super()._from_pretrained(*args, **{"strict": True, **settings})
+        except RuntimeError as error:  # PyTorch's, which lists the keys
+            raise CheckpointError(f"{settings.get('model_id')}: {error}") from error
 
     def _save_pretrained(self, save_directory: Path) -> None:
         """The mixin's way to write the weights, then as readable as any new file: safetensors keeps them to their owner."""

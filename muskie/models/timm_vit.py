@@ -19,15 +19,17 @@ class TimmViT(nn.Module):
         name: as in `timm.list_models()`, with or without a tag: `vit_base_patch14_dinov2.lvd142m`.
         pretrained: load the published weights.
         seed: of the weights where they are fresh.
-        arguments: handed to `timm.create_model`, e.g. `patch_size=8`.
+        arguments: handed to `timm.create_model`, e.g. `patch_size=8`; none that drop anything at random.
 
     Raises:
-        ConfigError: timm is not installed, or knows no such model, or the model gives no feature maps on a patch grid.
+        ConfigError: timm is not installed, or knows no such model, or the model gives no feature maps on a patch grid, or
+            would drop some at random.
         CheckpointError: the weights cannot be downloaded, or the model has none.
     """
 
     def __init__(self, name: str, pretrained: bool = True, seed: int = 0, **arguments: Any) -> None:
         super().__init__()
+        _refuse_drops(name, arguments)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             vit: Any = _create(name, pretrained, arguments)
@@ -91,6 +93,16 @@ def _patch(embedding: Any) -> tuple[int, int] | None:
     if size is None:
         return None
     return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
+
+
+def _refuse_drops(name: str, arguments: dict[str, Any]) -> None:
+    """What is dropped in training, timm draws from the global generator, which no checkpoint keeps."""
+    drops = ", ".join(f"{key}={value}" for key, value in arguments.items() if "drop" in key and value)
+    if drops:
+        raise ConfigError(
+            f"timm/{name} with {drops}: expected 0, for timm draws what is dropped from the global generator, and a resumed "
+            "run would not go on as it was; leave it out"
+        )
 
 
 def _create(name: str, pretrained: bool, arguments: dict[str, Any]) -> nn.Module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import AbstractContextManager, nullcontext
+from numbers import Integral
 from pathlib import Path
 
 import torch
@@ -15,7 +16,8 @@ from muskie.inputs.collect import Source
 from muskie.inputs.load import Inputs, load_views
 from muskie.inputs.memory import check_memory
 from muskie.models.geometry_output import Geometry
-from muskie.models.model_kind import RECONSTRUCTION
+from muskie.models.masked_view import MaskedViewModel
+from muskie.models.model_kind import MASKED_VIEWS, RECONSTRUCTION, check_kind
 from muskie.models.recon_load import load_reconstruction_model
 from muskie.models.reconstruction import ReconstructionModel
 from muskie.reconstruction.result import Reconstruction, check_shared
@@ -68,13 +70,12 @@ def reconstruct(
         CheckpointError: the model cannot be loaded, or is one of pre-training.
     """
     told: list[str] = []
-    if model == "auto":
+    _check_arguments(model, size, chunk)
+    if isinstance(model, str) and model == "auto":
         model = newest_model()
         told.append(f"model: {model}, the newest fine-tuning run here")
     if size is None and not isinstance(model, ReconstructionModel):
         size = trained_size(model)
-    if chunk is not None and chunk < 1:
-        raise ConfigError(f"chunk={chunk}: expected 1 frame or more")
     place = choose_device(device)
     dtype = autocast_dtype(place, precision)
     network = model if isinstance(model, ReconstructionModel) else load_reconstruction_model(model)
@@ -91,6 +92,21 @@ def reconstruct(
     geometry = infer(network, given.images, place, dtype, chunk)
     found = Reconstruction.from_geometry(geometry, given.images, given.names, given.pixel_maps, shared_camera=shared_camera)
     return dataclasses.replace(found, notes=[*told, *_told(given), *found.notes])
+
+
+def _check_arguments(model: object, size: object, chunk: object) -> None:
+    if isinstance(model, MaskedViewModel):
+        check_kind({"kind": MASKED_VIEWS}, RECONSTRUCTION, "model=MaskedViewModel(...)")
+    if not isinstance(model, ReconstructionModel | str | Path):
+        raise ConfigError(
+            f"model is of type {type(model).__name__}: expected a reconstruction model, its folder or that of a run, its "
+            'name on the Hugging Face hub, or "auto"'
+        )
+    for name, value, unit in (("size", size, "pixels"), ("chunk", chunk, "frames")):
+        if value is not None and (not isinstance(value, Integral) or isinstance(value, bool)):
+            raise ConfigError(f"{name}={value!r}: expected a whole number of {unit}, or None")
+    if isinstance(chunk, Integral) and int(chunk) < 1:
+        raise ConfigError(f"chunk={chunk}: expected 1 frame or more")
 
 
 def infer(

@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from muskie.config import Sections, defaults, schema
-from muskie.data.geometry_check import check_geometry
+from muskie.data.geometry_check import WITH_GEOMETRY, check_geometry
 from muskie.data.index import HoldOut
 from muskie.data.plan import StepPlan
 from muskie.data.posed_dataset import GeometryCrops, PosedDataset
@@ -19,6 +19,7 @@ from muskie.history import Entry, of_backbone
 from muskie.models.recon_load import create_reconstruction_model, load_reconstruction_model
 from muskie.models.reconstruction import ReconstructionModel
 from muskie.objectives.pointmaps import PointMaps
+from muskie.paths import typed_path
 from muskie.training import checkpoint
 from muskie.training.default_backbone import choose_backbone, published_backbone
 from muskie.training.distributed import start
@@ -27,6 +28,7 @@ from muskie.training.recon_heldout import ReconstructionEvaluation, Reconstructi
 from muskie.training.recon_task import ReconstructionTask
 from muskie.training.report import already_finished, stopped, summary
 from muskie.training.run import Run, prepared
+from muskie.training.same_network import check_same_network, network_of_state
 from muskie.training.settings import OF_THE_RUN, ROOT, Settings, read_settings
 from muskie.training.trainer import Measure
 from muskie.training.trainer_config import TrainerConfig
@@ -36,6 +38,15 @@ MODEL = schema(ReconstructionModel, without=("backbone", "seed", "kind"))
 
 def _model_in_full(given: dict[str, Any]) -> dict[str, Any]:
     return {**{key: value for key, value in defaults(ReconstructionModel).items() if key in MODEL}, **given}
+
+
+def _caches(config: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a cache of decoded frames, which is of pre-training alone."""
+    trainer = config.get("trainer")
+    given = trainer.get("cache_mb") if isinstance(trainer, Mapping) else None
+    if not given:
+        return []
+    return [f"trainer.cache_mb={given}: frames with depth are not kept in memory; leave it out, and raise trainer.workers"]
 
 
 FINETUNING = Settings(
@@ -52,6 +63,7 @@ FINETUNING = Settings(
         open=("data",),
     ),
     _model_in_full,
+    _caches,
     root={**ROOT, "backbone": Any, "pretrained_dir": str | None},
 )
 """What a configuration of fine-tuning consists of."""
@@ -63,17 +75,45 @@ class Finetuning(Run):
     kind = FINETUNING
     heldout_views = 1
     loader = "muskie.load_reconstruction_model"
+    other_data = f"for real scenes with depth and cameras ({WITH_GEOMETRY}) append data=NAME data.root=PATH"
     heldout: ReconstructionHeldOut
     model: ReconstructionModel
 
     def build_model(self) -> ReconstructionModel:
-        self.backbone, self.backbone_told = choose_backbone(self.settings["backbone"], self.settings["pretrained_dir"])
-        given = self.backbone
-        if isinstance(given, Mapping) and "published" in given:
-            given = published_backbone(Path(given["published"]))
-        model = create_reconstruction_model(given, seed=self.settings["seed"], **self.settings["model"])
+        model = self._continued() or self._begun()
         self.settings["optim"].freeze(model)
         return prepared(model, self.trainer_config)
+
+    def _continued(self) -> ReconstructionModel | None:
+        """The network that the checkpoint holds, for which the backbone need not be there any more; None where the run
+        begins, where another backbone is named than it was begun with, or where the checkpoint does not hold it."""
+        if self.state is None or "network" not in self.state:
+            return None
+        begun_with = _typed(self.state["settings"])["backbone"]
+        if self.settings["backbone"] not in ("auto", begun_with):
+            return None
+        self.backbone, self.backbone_told = begun_with, f"backbone: {_named(begun_with)}, as the run was begun"
+        body = self.state["network"]["backbone"]
+        return ReconstructionModel(body, seed=self.settings["seed"], **self.settings["model"])
+
+    def _begun(self) -> ReconstructionModel:
+        given, pretrained_dir = self.settings["backbone"], self.settings["pretrained_dir"]
+        if given == "auto" and self.state is not None:
+            given = _typed(self.state["settings"]).get("backbone", given)
+        # On the first rank: another run may end while the ranks look for the newest.
+        self.backbone, self.backbone_told = self.ranks.first(lambda: choose_backbone(given, pretrained_dir))
+        spec = self.backbone
+        if isinstance(spec, Mapping) and "published" in spec:
+            spec = published_backbone(Path(spec["published"]), spec["name"])
+        return create_reconstruction_model(spec, seed=self.settings["seed"], **self.settings["model"])
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        return {"backbone": self.backbone} if self.settings["backbone"] == "auto" else {}
+
+    @property
+    def kept(self) -> Mapping[str, Any]:
+        return {"network": self.model.network()}
 
     def build_task(self) -> ReconstructionTask:
         return ReconstructionTask(self.model, self.settings["objective"], self.plan)
@@ -87,19 +127,28 @@ class Finetuning(Run):
         return PosedDataset(self.train_index, self.plan, self.settings["augment"])
 
     def check_same_model(self, settings: str, origin: str) -> None:
-        saved: Any = OmegaConf.to_container(OmegaConf.create(settings)) or {}
-        if "backbone" not in saved:
+        if "backbone" not in _typed(settings):
             raise CheckpointError(f"{origin} is of a pre-training run; fine-tune its weights by backbone=, not resume=")
 
+    def check_state(self, state: Mapping[str, Any], origin: str) -> None:
+        super().check_state(state, origin)
+        check_same_network(self.model, network_of_state(state, self.model), origin)
+
     def take_weights(self, init_from: str) -> None:
+        """Those of a model folder, a run's folder, a checkpoint, or a model on the Hugging Face hub."""
+        origin, path = f"init_from={init_from}", typed_path(init_from, "init_from")
+        if path.suffix == ".pt":
+            state = checkpoint.load(path, key="init_from")
+            self.check_state(state, origin)
+            checkpoint.load_weights(self.model, state["model"], origin)
+            return
         given = load_reconstruction_model(init_from)
-        checkpoint.load_weights(self.model, given.state_dict(), f"init_from={init_from}")
+        check_same_network(self.model, given.network(), origin)
+        checkpoint.load_weights(self.model, given.state_dict(), origin)
 
     @property
     def name(self) -> str:
-        given = self.backbone
-        named = str(given.get("label") or given["name"]) if isinstance(given, Mapping) else str(given)
-        return f"ffrecon-{Path(named).name.replace('/', '-')}"
+        return f"ffrecon-{Path(_named(self.backbone)).name.replace('/', '-')}"
 
     @property
     def notes(self) -> Sequence[str]:
@@ -129,6 +178,16 @@ class Finetuning(Run):
         if heldout.index is None:
             return []
         return [Measure(self.trainer_config.eval_every, scores if self.ranks.main else None)]
+
+
+def _named(backbone: Any) -> str:
+    return str(backbone.get("label") or backbone["name"]) if isinstance(backbone, Mapping) else str(backbone)
+
+
+def _typed(settings: str) -> dict[str, Any]:
+    """The root keys of a configuration in YAML."""
+    plain: Any = OmegaConf.to_container(OmegaConf.create(settings))
+    return plain or {}
 
 
 def finetune(config: DictConfig) -> None:

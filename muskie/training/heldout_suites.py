@@ -11,7 +11,7 @@ import torch
 from muskie.backbones.frozen import FrozenBackbone
 from muskie.errors import DataError
 from muskie.evaluation.results import Table
-from muskie.evaluation.views.posed_views import PosedViews, read_posed
+from muskie.evaluation.views.posed_views import NoGeometry, PosedViews, read_posed
 from muskie.evaluation.views.view_sets import ViewSet
 
 TRIES = 8
@@ -29,7 +29,7 @@ def first_readable(choose: Callable[[], Sequence[ViewSet]], size: tuple[int, int
         for number, views in enumerate(choose()[:TRIES]):
             try:
                 return read_posed(views, size, number=number)
-            except OSError as error:  # suites leave such samples out
+            except (OSError, NoGeometry) as error:  # suites leave such samples out
                 reason = str(error)
     except DataError as error:
         reason = str(error)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from omegaconf import OmegaConf
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
@@ -83,6 +84,16 @@ class OptimConfig:
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
     """The optimiser over all parameters that need a gradient, with weight decay on the weights of linear and convolution
     layers alone. Its groups hold as `scale` what the learning rate of their parameters is multiplied with."""
+    matrices, groups = _groups(model, config)
+    lr, betas = config.lr or config.base_lr, (config.beta1, config.beta2)
+    if config.name == "muon":
+        return MuonAdamW(matrices, groups, lr, config.weight_decay, betas)
+    # Fused: one kernel for all tensors, and able to skip a step on the device without asking the host.
+    return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=True)
+
+
+def _groups(model: nn.Module, config: OptimConfig) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Groups of parameters: those of Muon, and those of AdamW."""
     decayed, scales = _weights(model, nn.Linear | _ConvNd), config.scales(model)
     matrices = set()
     if config.name == "muon":
@@ -98,14 +109,10 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimi
         rest = [p for p in members if p not in matrices]
         for decay, chosen in ((config.weight_decay, True), (0.0, False)):
             groups.append({"params": [p for p in rest if (p in decayed) is chosen], "weight_decay": decay, "scale": scale})
-    lr, betas = config.lr or config.base_lr, (config.beta1, config.beta2)
-    if config.name == "muon":
-        if not matrices & set(parameters):
-            raise ConfigError("optim.name=muon: this model has no transformer blocks to train; use optim.name=adamw")
-        ours = [{"params": [p for p in members if p in matrices], "scale": scale} for scale, members in by_scale.items()]
-        return MuonAdamW([group for group in ours if group["params"]], groups, lr, config.weight_decay, betas)
-    # Fused: one kernel for all tensors, and able to skip a step on the device without asking the host.
-    return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=True)
+    if config.name == "muon" and not matrices & set(parameters):
+        raise ConfigError("optim.name=muon: this model has no transformer blocks to train; use optim.name=adamw")
+    ours = [{"params": [p for p in members if p in matrices], "scale": scale} for scale, members in by_scale.items()]
+    return [group for group in ours if group["params"]], groups
 
 
 def _weights(model: nn.Module, kinds: Any) -> set[nn.Parameter]:
@@ -133,6 +140,31 @@ def check_same_optimizer(config: OptimConfig, state: dict[str, Any], origin: str
             f"{origin} was trained with optim.name={name}, this run has {config.name}; set it as it was, or start a new run "
             "from its weights alone: init_from="
         )
+
+
+def check_same_groups(model: nn.Module, config: OptimConfig, state: dict[str, Any], origin: str) -> None:
+    """Refuses a checkpoint whose moments are grouped in another way: they are kept by their place in the groups.
+
+    Args:
+        model: as it is trained, what is frozen taken out.
+        config: of now, the same optimiser as that of the checkpoint.
+        state: content of the checkpoint.
+        origin: what errors call it.
+
+    Raises:
+        CheckpointError: names the settings that decide on groups and have changed.
+    """
+    matrices, groups = _groups(model, config)
+    ours = [len(group["params"]) for group in [*matrices, *groups]]
+    if ours == [len(group["params"]) for group in state["optimizer"]["param_groups"]]:
+        return
+    saved: Any = (OmegaConf.to_container(OmegaConf.create(state["settings"])) or {}).get("optim") or {}  # type: ignore[union-attr]
+    own = {key: value for key, value in vars(config).items() if key not in vars(OptimConfig())}
+    changed = [f"optim.{k}={saved[k]} and not {value}" for k, value in own.items() if k in saved and saved[k] != value]
+    raise CheckpointError(
+        f"{origin} has moments for other groups of parameters{': it was trained with ' if changed else ''}"
+        f"{', '.join(changed)}; set the rates of layers as they were, or start a new run from its weights alone: init_from="
+    )
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from muskie.data.geometry_check import WITH_GEOMETRY
 from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.plan import StepPlan
 from muskie.data.scene import SceneSource
@@ -35,7 +36,7 @@ class ReconstructionEvaluation:
 
     Attributes:
         scenes: samples, >= 1; where the data has fewer, all.
-        views: of a sample; None: as many as are trained on.
+        views: of a sample; None: as many as are trained on, at least 2, for one has no relative pose.
         distance: frames between neighbouring views.
         size: side of the square pictures in pixels; None: the largest training size.
         batch: samples of a forward pass.
@@ -59,6 +60,8 @@ class ReconstructionEvaluation:
             for name, least in (("scenes", 1), ("distance", 1), ("batch", 1), ("points", 1), ("seed", 0))
             if getattr(self, name) < least
         ]
+        if self.size is not None and self.size < 1:
+            problems.append(f"evaluation.size={self.size}: expected at least one patch, or null for the largest trained on")
         if self.views is not None and self.views < 2:
             problems.append(f"evaluation.views={self.views}: expected at least 2, or null for as many as are trained on")
         problems += [
@@ -96,7 +99,7 @@ class ReconstructionHeldOut:
         model: ReconstructionModel,
     ) -> None:
         self.config, self.model, self.plan = config, model, plan
-        self.views = config.views or max(plan.views_per_scene)
+        self.views = config.views or max(*plan.views_per_scene, 2)
         self.size = config.size or max(plan.sizes)
         if self.size % plan.patch_size:
             raise ConfigError(f"evaluation.size={self.size} is no multiple of the patch size {plan.patch_size}")
@@ -111,10 +114,10 @@ class ReconstructionHeldOut:
         self._sets: list[ViewSet] = []
 
     def draw(self) -> None:
-        """Reads the samples.
+        """Reads the samples. Those that cannot be read, or have a frame without depth or camera, are left out.
 
         Raises:
-            DataError: no scene is long enough, or none has depth and cameras, or no pixel of known depth where it is
+            DataError: no scene is long enough, or no sample is left, or none has a pixel of known depth where depth is
                 measured.
         """
         if self.index is None:
@@ -122,7 +125,14 @@ class ReconstructionHeldOut:
         config = self.config
         sets = spaced(self.index, self.views, config.distance, config.scenes, config.seed)
         self._sets, self._groups = sets, [views.group for views in sets]
-        self._batches = list(posed_batches(sets, (self.size, self.size), config.batch))
+        try:
+            self._batches = list(posed_batches(sets, (self.size, self.size), config.batch))
+        except DataError as error:
+            listed = "" if WITH_GEOMETRY in str(error) else f"; sources with depth and cameras: {WITH_GEOMETRY}"
+            raise DataError(
+                f"held out: {error}{listed}. Where some frames have both, another evaluation.distance may find them; "
+                "holdout.share=0 measures nothing"
+            ) from error
         self.unreadable = [message for views in self._batches for message in views.unreadable]
         count = sum(len(views.images) for views in self._batches)
         if {"pointmap", "depth"} & set(config.parts) and not any(bool((views.depth > 0).any()) for views in self._batches):

@@ -1,4 +1,4 @@
-"""What a pre-training run tells people: its first lines, its last ones, and a sentence for its model card."""
+"""What a run tells people: its first lines, its last ones, and a sentence for its model card."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from muskie.training.trainer_config import TrainerConfig
 
 
 class Run(Protocol):
-    """What a run, `muskie.training.pretrain.Pretraining`, must say of itself."""
+    """What a run, `muskie.training.run.Run`, must say of itself."""
 
     kind: Settings
     settings: dict[str, Any]
@@ -59,6 +59,9 @@ class Run(Protocol):
     loader: str
     """What loads its weights, in Python."""
 
+    other_data: str
+    """What to append for data other than rendered rooms; "and another output_dir" may follow."""
+
     def warmup_steps(self) -> int:
         """Optimiser steps in which the learning rate rises."""
 
@@ -84,7 +87,7 @@ def introduction(run: Run) -> Iterator[str]:
         yield f"left out of the measure: {what}, the first: {run.unreadable[0]}"
     if all(isinstance(source, SyntheticRooms) for source in run.sources):
         again = "" if run.settings["output_dir"] is None and run.state is None else " and another output_dir"
-        yield f"note: trains on rendered rooms; for your own images append data=folder data.root=PATH{again}"
+        yield f"note: trains on rendered rooms; {run.other_data}{again}"
     for line in without_effect(run.settings["trainer"], run.settings["optim"]):
         yield f"note: {line}"
     warmup, config = run.warmup_steps(), run.trainer_config

@@ -26,7 +26,7 @@ from muskie.paths import check_writable, typed_path
 from muskie.training import checkpoint
 from muskie.training.distributed import Ranks
 from muskie.training.memory import keep_freed_memory
-from muskie.training.optim import OptimConfig, check_same_optimizer
+from muskie.training.optim import OptimConfig, check_same_groups, check_same_optimizer
 from muskie.training.report import introduction, result
 from muskie.training.run_folder import Start, choose_start, make_folder
 from muskie.training.settings import Settings, in_full, read_settings
@@ -56,12 +56,20 @@ class Run(ABC):
     loader: str
     """What loads the trained weights, in Python."""
 
+    other_data = "for your own images append data=folder data.root=PATH"
+    """What to tell whoever trains on rendered rooms."""
+
     def __init__(self, config: DictConfig, ranks: Ranks) -> None:
         self.ranks, self.settings = ranks, read_settings(config, self.kind)
         self.trainer_config: TrainerConfig = self.settings["trainer"]
         self.trainer_config.autocast_dtype(ranks.device)
+        where = {key: self.settings[key] for key in ("output_dir", "resume", "init_from")}
+        self.start: Start = ranks.first(lambda: choose_start(**where))
+        self.state = checkpoint.load(self.start.checkpoint) if self.start.checkpoint else None
         self.model = self.build_model()
-        self.settings_text = in_full(config, self.kind)
+        self.settings_text = in_full(
+            DictConfig({str(key): value for key, value in config.items()} | self.resolved), self.kind
+        )
         plan = self.settings["plan"]
         self.steps = self.trainer_config.total_steps(ranks.world, plan.get("reuse", 1))
         self.plan = StepPlan(patch_size=self.model.patch_size, steps=self.steps, seed=self.settings["seed"], **plan)
@@ -72,9 +80,6 @@ class Run(ABC):
         self.train_index = SceneIndex(self.sources, "train", holdout, needs["train"], needs)
         self.heldout = self.build_heldout()
         self.log_dir = typed_path(self.settings["log_dir"], "log_dir") if self.settings["log_dir"] else None
-        where = {key: self.settings[key] for key in ("output_dir", "resume", "init_from")}
-        self.start: Start = ranks.first(lambda: choose_start(**where))
-        self.state = checkpoint.load(self.start.checkpoint) if self.start.checkpoint else None
         if self.state is not None:
             self._take(self.state, str(self.start.checkpoint))
         elif where["init_from"]:
@@ -88,7 +93,7 @@ class Run(ABC):
 
     @abstractmethod
     def build_model(self) -> Any:
-        """What is trained; it has a `patch_size`."""
+        """What is trained; it has a `patch_size`. Called when `start` and `state`, the checkpoint to continue, are there."""
 
     @abstractmethod
     def build_task(self) -> Task:
@@ -134,14 +139,29 @@ class Run(ABC):
         """What the weights were trained on that the model was built with."""
         return ()
 
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """Settings that stood for something else, by root key, as they were then used; known after `build_model`."""
+        return {}
+
+    @property
+    def kept(self) -> Mapping[str, Any]:
+        """What checkpoints hold besides, fit for `torch.load` without code."""
+        return {}
+
+    def check_state(self, state: Mapping[str, Any], origin: str) -> None:
+        """Refuses a checkpoint if its model computes something else."""
+        self.check_same_model(state["settings"], origin)
+
     # What all have in common
 
     def _take(self, state: dict[str, Any], origin: str) -> None:
         """Loads the weights of a checkpoint, if it is one of this model and optimiser."""
         try:
-            self.check_same_model(state["settings"], origin)
+            self.check_state(state, origin)
             checkpoint.load_weights(self.model, state["model"], origin)
             check_same_optimizer(self.settings["optim"], state["optimizer"], origin)
+            check_same_groups(self.model, self.settings["optim"], state, origin)
         except CheckpointError as error:
             if self.start.in_own_folder:
                 raise CheckpointError(f"{error}. Or choose another output_dir: this one holds that run") from error
@@ -176,7 +196,7 @@ class Run(ABC):
                 telemetry.say(line)
             optim, config = self.settings["optim"], self.trainer_config
             run = RunPlan(self.steps, self.warmup_steps(), self.plan.reuse, len(self.plan.sizes))
-            kept = {"past": [dict(entry) for entry in self.heldout.past]}
+            kept = {"past": [dict(entry) for entry in self.heldout.past], **self.kept}
             measures = self.measures(folder)
             trainer = Trainer(self.task, config, optim, run, ranks, folder, telemetry, measures, self._pictures, kept)
             if self.state:

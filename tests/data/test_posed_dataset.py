@@ -28,25 +28,39 @@ def dataset(source: SceneSource, crops: GeometryCrops = WHOLE, plan: StepPlan = 
 
 
 class Broken(SceneSource):
-    """Scenes that lack something, by their number."""
+    """Scenes that lack something, by their number; every `sound`-th frame lacks nothing. Counts what is read."""
 
     name = "broken"
 
-    def __init__(self, problems: list[str]) -> None:
-        self.problems = problems
+    def __init__(self, problems: list[str], frames: int = 6, sound: int = 0) -> None:
+        self.problems, self.frames, self.sound = problems, frames, sound
+        self.reads = 0
 
     def __len__(self) -> int:
         return len(self.problems)
 
     def scene(self, index: int) -> Scene:
-        return Scene(str(index), [f"{n}" for n in range(6)])
+        return Scene(str(index), [f"{n}" for n in range(self.frames)])
 
     def read(self, scene: Scene, frame: str, *, at_least: int | None = None, geometry: bool = False) -> Frame:
+        self.reads += 1
         problem = self.problems[int(scene.name)]
+        if self.sound and int(frame) % self.sound == 0:
+            problem = "sound"
         depth = np.full((20, 30), 0.0 if problem == "empty" else 2.0, np.float32)
         camera = Camera(np.array([[20.0, 0, 15], [0, 20, 10], [0, 0, 1]]), np.eye(4))
         if problem == "nan":
             camera.cam2world[0, 3] = np.nan
+        if problem == "mirrored":
+            camera.intrinsics[0, 0] = -20
+        if problem == "smaller":
+            depth = depth[::2, ::2].copy()
+        if problem == "infinite":
+            depth[:] = np.inf
+        if problem == "half":
+            depth[:10], depth[10:, :9] = np.nan, -1
+        if problem == "uint16":
+            depth = (1000 * depth).astype(np.uint16)
         if problem == "unreadable":
             raise OSError(f"{scene.name}/{frame} cannot be read")
         return Frame(
@@ -132,7 +146,10 @@ def test_a_mirrored_picture_is_one_of_a_mirrored_world() -> None:
     ("problem", "told"),
     [
         ("empty", "passed over, no depth is known"),
+        ("infinite", "passed over, no depth is known"),
         ("nan", "numbers that are not finite"),
+        ("mirrored", "focal lengths of -20 and 20 pixels"),
+        ("smaller", "its depth has shape (10, 15) and its picture (20, 30)"),
         ("no depth", "it has no depth"),
         ("no camera", "it has no camera"),
         ("unreadable", "cannot be read"),
@@ -146,6 +163,49 @@ def test_scenes_that_cannot_be_used_are_passed_over_and_told(problem: str, told:
     assert any(told in message for message in messages) and all("broken/0" in m or "0/" in m for m in messages)
     with pytest.raises(DataError, match="8 scenes were drawn and none can be used, the last: broken/0: passed over"):
         dataset(Broken([problem]))[Request(0, 0, 0)]
+
+
+def test_depth_that_is_none_is_unknown() -> None:
+    depth = dataset(Broken(["half"]))[Request(0, 0, 0)].depth
+    assert set(depth.unique().tolist()) == {0, 2} and not depth[..., :24, :].any() and depth[..., 24:, 40:].all()
+    assert dataset(Broken(["uint16"]))[Request(0, 0, 0)].depth.unique().tolist() == [2000]
+
+
+def test_a_scene_without_geometry_is_given_up_after_some_dozens_of_frames() -> None:
+    """In one message that counts them, and without decoding a picture of it."""
+    long = Broken(["no depth"], frames=3000)
+    with pytest.raises(
+        DataError, match="0 of the 48 frames looked at have what is needed, 4 are wanted; most often: it has no"
+    ):
+        dataset(long)[Request(0, 0, 0)]
+    assert long.reads == 8 * 48
+    mixed = Broken(["no camera", "sound"], frames=3000)
+    told = [message for n in range(12) for message in dataset(mixed)[Request(0, 0, n)].unreadable]
+    assert len(set(told)) == 1 and "broken/0: passed over, 0 of the 48" in told[0]
+
+
+def test_frames_far_apart_that_have_geometry_are_found() -> None:
+    """One in thirty: more frames are looked at in all than without any success."""
+    rare = Broken(["no depth"], frames=300, sound=30)
+    scene = dataset(rare)[Request(0, 0, 0)]
+    assert scene.depth.all() and rare.reads > 48
+    assert all("it has no depth" in message for message in scene.unreadable)
+    assert len(scene.unreadable) == len(set(scene.unreadable)) == rare.reads - 4
+
+
+def test_pictures_are_decoded_after_geometry_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[Image.Image] = []
+
+    def decode(image: Image.Image) -> Image.Image:
+        decoded.append(image)
+        return image
+
+    monkeypatch.setattr("muskie.data.posed_dataset.decode", decode)
+    scene = dataset(Broken(["no depth"], sound=1))[Request(0, 0, 0)]
+    assert len(decoded) == 4 and not scene.unreadable
+    with pytest.raises(DataError):
+        dataset(Broken(["no depth"]))[Request(0, 0, 0)]
+    assert len(decoded) == 4
 
 
 @pytest.mark.parametrize("workers", [0, 2])

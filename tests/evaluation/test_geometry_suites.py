@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from muskie.data.scene import SceneSource
 from muskie.data.sources.sevenscenes import SevenScenes
 from muskie.data.sources.synthetic import SyntheticRooms
+from muskie.errors import ConfigError
 from muskie.evaluation.geometry.reconstructors import Reconstructor
 from muskie.evaluation.results import Table
 from muskie.evaluation.views.posed_views import PosedViews
@@ -155,6 +156,21 @@ def test_known_errors_of_poses_are_measured(script: ModuleType, monkeypatch: pyt
 
 def saved(folder: Path, backbone: Any) -> None:
     create_reconstruction_model(backbone, decoder_depth=1, features=8).save_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("{name: ours, label: truth}", "a model is called 'truth', as a floor is; give it a label"),
+        ("{name: ours, label: 'in a row'}", "a model is called 'in a row', as a floor is"),
+        ("{name: ours, pretrained: false, width: 7}", "backbone 'ours': pretrained, width means nothing here"),
+    ],
+)
+def test_names_and_keys_that_a_model_cannot_have(script: ModuleType, tmp_path: Path, spec: str, told: str) -> None:
+    saved(tmp_path / "ours", SMALL)
+    with pytest.raises(ConfigError, match=told):
+        script.evaluate([spec, "suite=pose", *ROOMS.split(), "out=out"])
+    assert not (tmp_path / "out" / "results.json").exists()
 
 
 def test_models_on_different_backbones_share_a_table(script: ModuleType, tmp_path: Path) -> None:

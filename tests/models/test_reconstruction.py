@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
@@ -373,6 +374,15 @@ def test_saved_and_loaded_is_the_same_model(tmp_path: Path, kind: str, request: 
     card = (tmp_path / "model" / "README.md").read_text()
     assert "# kitchen-1" in card and "load_reconstruction_model(" in card and "license" not in card
     assert ReconstructionModel.from_pretrained(tmp_path / "model").hooks == loaded.hooks  # the hub's own way
+
+
+def test_the_hubs_own_way_refuses_weights_that_are_not_complete(tmp_path: Path) -> None:
+    small().save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file({k: v for k, v in weights.items() if k != "camera_head.translation.bias"}, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"camera_head\.translation\.bias"):
+        ReconstructionModel.from_pretrained(tmp_path)
+    assert ReconstructionModel.from_pretrained(tmp_path, strict=False).patch_size == 4
 
 
 def test_models_of_another_kind_are_told_apart(tmp_path: Path) -> None:

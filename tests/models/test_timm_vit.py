@@ -190,6 +190,19 @@ def test_an_argument_that_it_does_not_know(timm: ModuleType, name: str) -> None:
         TimmViT(name, pretrained=False, bananas=3, **(FIXED if name != SMALL else {}))
 
 
+@pytest.mark.parametrize("name", ["drop_rate", "drop_path_rate", "proj_drop_rate", "attn_drop_rate", "pos_drop_rate"])
+def test_nothing_is_dropped_at_random(timm: ModuleType, name: str) -> None:
+    """A resumed run would not draw the same."""
+    some: dict[str, Any] = {name: 0.1}
+    none: dict[str, Any] = {name: 0.0}
+    with pytest.raises(ConfigError, match=f"timm/{SMALL} with {name}=0.1: expected 0, .* resumed run"):
+        TimmViT(SMALL, pretrained=False, **some)
+    model = TimmViT(SMALL, pretrained=False, **none).train()
+    before = torch.random.get_rng_state()
+    model.get_intermediate_layers(pictures(32, 32))
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
 def test_an_argument_for_sizes_goes_before_our_own(timm: ModuleType) -> None:
     fixed = TimmViT(SMALL, pretrained=False, dynamic_img_size=False).eval()
     with pytest.raises(ConfigError, match="one size alone"):

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import muskie
-from muskie.errors import ConfigError
+from muskie.errors import CheckpointError, ConfigError
 from muskie.models.recon_load import create_reconstruction_model
 from muskie.models.reconstruction import ReconstructionModel
 
@@ -63,6 +64,20 @@ def test_a_run_says_the_size(model: ReconstructionModel, photographs: Path, tmp_
     for given in (run, run / "model", str(run)):
         assert max(muskie.reconstruct(photographs, given).size) == 24
     assert max(muskie.reconstruct(photographs, run, 40).size) == 40
+
+
+def test_arguments_of_another_type_are_told(model: ReconstructionModel, photographs: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"model=MaskedViewModel.* is a pre-training model.*train_ffrecon"):
+        muskie.reconstruct(photographs, muskie.create_model(**TINY))  # type: ignore[arg-type]
+    for given, settings, message in (
+        (torch.nn.Linear(1, 1), {}, "model is of type Linear: expected a reconstruction model"),
+        (model, {"size": "32"}, "size='32': expected a whole number of pixels"),
+        (model, {"size": 32.5}, "size=32.5: expected a whole number"),
+        (model, {"chunk": "2"}, "chunk='2': expected a whole number of frames"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            muskie.reconstruct(photographs, given, **settings)  # type: ignore[arg-type]
+    assert max(muskie.reconstruct(photographs, model, np.int64(32)).size) == 32  # type: ignore[arg-type]
 
 
 def test_the_newest_run_is_the_default(

@@ -1,16 +1,17 @@
-"""Fine-tuning runs: what they start from, that they learn, measure, resume bit for bit, and refuse."""
+"""Fine-tuning runs: what they are made of, that they learn, measure, and refuse."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
-from tiny import ONE, REPOSITORY, same_bits, state, train
+from tiny import ONE, same_bits, train
+from tiny_recon import CONFIGS, SMALL, finetuning, finished
 
+from muskie.data.geometry_check import WITH_GEOMETRY
 from muskie.errors import CheckpointError, ConfigError, DataError
 from muskie.history import history
 from muskie.models.recon_load import load_reconstruction_model
@@ -19,41 +20,6 @@ from muskie.overrides import compose_config, read_overrides
 from muskie.training.default_backbone import choose_backbone
 from muskie.training.finetune import FINETUNING, Finetuning
 from muskie.training.report import introduction, summary
-
-CONFIGS = REPOSITORY / "configs"
-SMALL = [
-    "backbone={name: muskie_tiny, width: 24, depth: 2, heads: 2}",
-    "model.features=8",
-    "model.decoder_depth=1",
-    "data.scenes=6",
-    "data.frames=8",
-    "plan.sizes=[16]",
-    "plan.views=4",
-    "plan.views_per_scene=[2,4]",
-    "plan.window=4",
-    "trainer.steps=4",
-    "trainer.batch_size=2",
-    "trainer.workers=0",
-    "trainer.device=cpu",
-    "trainer.log_every=1",
-    "trainer.eval_every=0",
-    "trainer.save_every=2",
-    "trainer.picture_every=0",
-    "evaluation.scenes=2",
-    "evaluation.distance=1",
-    "evaluation.points=200",
-]
-
-
-def finetuning(words: Sequence[str]) -> Finetuning:
-    typed = read_overrides([*SMALL, *words], CONFIGS, "ffrecon", FINETUNING.sections.names())
-    return Finetuning(compose_config(CONFIGS, "ffrecon", typed), ONE)
-
-
-def finished(words: Sequence[str]) -> Finetuning:
-    run = finetuning(words)
-    assert run.run()
-    return run
 
 
 def test_a_run_from_start_to_end(tmp_path: Path) -> None:
@@ -69,6 +35,8 @@ def test_a_run_from_start_to_end(tmp_path: Path) -> None:
     assert same_bits(model.state_dict(), run.model.state_dict())
     assert "held out, 2 scenes of 4 views: AUC@15" in summary(run)
     assert "muskie.load_reconstruction_model" in summary(run)
+    (rooms,) = (line for line in introduction(run) if line.startswith("note: trains on rendered rooms"))
+    assert "data=folder" not in rooms and WITH_GEOMETRY in rooms, "photographs alone cannot be trained on"
     assert [entry["data"]["scenes"] for entry in history(tmp_path / "model") or []] == [6]
 
 
@@ -92,22 +60,6 @@ def test_it_learns_one_scene_by_heart(tmp_path: Path) -> None:
     for name, factor in (("points", 0.6), ("loss", 0.8)):
         first, last = (sum(line[f"train/{name}"] for line in part) / 10 for part in (lines[:10], lines[-10:]))
         assert last < factor * first, name
-
-
-def test_a_resumed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    finished([f"output_dir={whole}", "trainer.keep_every=2"])
-    again = finetuning([f"output_dir={parts}", f"resume={whole / 'checkpoints' / 'step-00000002.pt'}"])
-    assert again.done == 2 and again.run()
-    assert same_bits(state(whole / "checkpoints")["model"], state(parts / "checkpoints")["model"])
-
-
-def test_the_published_name_of_a_checkpoint(tmp_path: Path) -> None:
-    finished([f"output_dir={tmp_path / 'run'}"])
-    again = finetuning(
-        [f"output_dir={tmp_path / 'next'}", f"resume={tmp_path / 'run' / 'checkpoint-latest.pth'}", "trainer.steps=6"]
-    )
-    assert again.done == 4 and again.start.checkpoint == tmp_path / "run" / "checkpoints" / "step-00000004.pt"
 
 
 def test_the_weights_of_a_backbone_are_taken(tiny: list[str], tmp_path: Path) -> None:
@@ -134,15 +86,6 @@ def test_the_newest_pretraining_run_is_the_default(tiny: list[str], tmp_path: Pa
     run = finetuning(["backbone=auto"])
     run.folder = tmp_path
     assert told in list(introduction(run))
-
-
-def test_backbones_by_name(tmp_path: Path) -> None:
-    assert choose_backbone("muskie_base")[1].startswith("backbone: muskie_base with fresh weights")
-    (tmp_path / "muskie-base.pth").write_text("")
-    given, told = choose_backbone("muskie_base", str(tmp_path))
-    assert given["published"] == str(tmp_path / "muskie-base.pth") and "with the weights of" in told
-    with pytest.raises(ConfigError, match="backbone is empty"):
-        choose_backbone(None)
 
 
 def test_learning_rates_by_part_and_layer() -> None:
@@ -189,6 +132,7 @@ def test_mistakes(tiny: list[str], tmp_path: Path) -> None:
         ("plan.sizes=[20]",): "20 is no multiple of the patch size 8; try",
         ("backbone=muskie_tny",): "did you mean 'muskie_tiny'",
         ("model.hooks=[1]",): r"model.hooks=\[1\]: expected 4 numbers",
+        ("trainer.cache_mb=64",): "trainer.cache_mb=64: frames with depth are not kept in memory; leave it out",
     }.items():
         with pytest.raises(ConfigError, match=message):
             finished([*words, f"output_dir={tmp_path / 'x'}"])

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 
 from muskie.errors import CheckpointError, ConfigError
 from muskie.evaluation.geometry.answers import Answer, answers
+from muskie.evaluation.geometry.trivial import FLOORS
 from muskie.evaluation.views.posed_views import PosedViews
 from muskie.models.geometry_output import Geometry
 from muskie.models.named import UNTRAINED, Spec, label_of
@@ -88,6 +89,10 @@ def load_reconstructors(
     for spec in specs:
         given: Mapping[str, Any] = spec if isinstance(spec, Mapping) else {"name": spec}
         name = str(given.get("name") or "")
+        if extra := sorted(set(given) - {"name", "label"}):
+            problems.append(
+                f"backbone {name!r}: {', '.join(extra)} means nothing here; a saved model has a name and a label"
+            )
         try:
             model = load_reconstruction_model(name, map_location=str(device))
             found.append(Reconstructor(str(given.get("label") or label_of(name)), model.eval(), device, dtype))
@@ -95,6 +100,8 @@ def load_reconstructors(
             problems.append(str(error))
     names = [one.name for one in found]
     twice = sorted({name for name in names if names.count(name) > 1})
+    taken = [name for name in names if name.removesuffix(UNTRAINED) in FLOORS]
+    problems += [f"a model is called {name!r}, as a floor is; give it a label: {{name: ..., label: ...}}" for name in taken]
     problems += [f"two models are called {name!r}; give each a label: {{name: ..., label: ...}}" for name in twice]
     if problems:
         raise ConfigError("\n".join(problems))

@@ -7,6 +7,9 @@ from torch import Tensor
 
 from muskie.geometry import unproject
 
+TRIVIAL, ROW, TRUTH = FLOORS = ("trivial", "in a row", "truth")
+"""What tables call the answers that need no model."""
+
 
 def identity_poses(cam2world: Tensor) -> Tensor:
     """All cameras at one place, turned alike, of the shape of poses [..., V, 4, 4]."""

@@ -16,7 +16,7 @@ from muskie.data.index import Place, SceneIndex
 from muskie.errors import ConfigError, DataError
 from muskie.evaluation.two_view.dense_truth import pixel_warp
 from muskie.evaluation.views.frame_rules import rotation_angles
-from muskie.evaluation.views.posed_views import read_posed
+from muskie.evaluation.views.posed_views import NoGeometry, read_posed
 from muskie.evaluation.views.view_set import ViewSet, spread
 from muskie.streams import stream
 
@@ -162,14 +162,14 @@ def _take(candidates: Iterator[ViewSet], count: int, overlap: float) -> tuple[li
 
 
 def _overlap(views: ViewSet) -> float:
-    """The share of view 0's known pixels that view 1 sees; 0 where a frame cannot be read.
+    """The share of view 0's known pixels that view 1 sees; 0 where a frame cannot be read, or has no geometry.
 
     It is measured in the largest centred square, whatever crop and shape the pair is then read in: near enough to leave out
     pairs that have nothing in common.
     """
     try:
         pair = read_posed(views, LOOK)
-    except OSError:
+    except (OSError, NoGeometry):
         return 0.0
     known = (pair.depth[:, 0] > 0).sum()
     return float(pixel_warp(pair).valid.sum() / known.clamp(min=1))

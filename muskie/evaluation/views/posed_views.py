@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from muskie.data.geometry_check import WITH_GEOMETRY, camera_problem, known_depth, size_problem
 from muskie.data.images import Crop, decode
 from muskie.data.scene import Frame
 from muskie.errors import ConfigError, DataError, MuskieError
@@ -19,6 +20,10 @@ from muskie.evaluation.views.view_set import ViewSet
 
 CROPS = ("centre", "object")
 TENSORS = ("images", "depth", "intrinsics", "cam2world")
+
+
+class NoGeometry(DataError):
+    """A frame that was read has no depth or no camera."""
 
 
 @dataclass
@@ -64,8 +69,8 @@ def read_posed(
         depth: every frame must have some; False: it is unknown (0) in frames without.
 
     Raises:
-        OSError: a frame cannot be read, or its camera is not finite.
-        DataError: a frame has no depth or no camera.
+        OSError: a frame cannot be read, its camera cannot be one (`camera_problem`), or its depth is of another size.
+        NoGeometry: a frame has no depth or no camera.
     """
     images, depths, intrinsics, poses = [], [], [], []
     for name in views.frames:
@@ -75,12 +80,15 @@ def read_posed(
             frame = replace(frame, depth=np.zeros(frame.image.size[::-1], dtype=np.float32))
         if frame.depth is None or frame.camera is None:
             what = "depth" if frame.depth is None else "camera"
-            raise DataError(
+            raise NoGeometry(
                 f"{views.source.name}/{views.scene.name}: frame {name!r} has no {what}, which the evaluation of geometry "
-                f"needs; sources with both: data=synthetic, sevenscenes, scannet, navi"
+                f"needs; sources with both: {WITH_GEOMETRY}"
             )
-        if not (np.isfinite(frame.camera.intrinsics).all() and np.isfinite(frame.camera.cam2world).all()):
-            raise OSError(f"the camera of frame {name!r} has numbers that are not finite")
+        if problem := camera_problem(frame.camera):
+            raise OSError(f"the camera of frame {name!r} has {problem}")
+        if problem := size_problem(frame):
+            raise OSError(f"frame {name!r}: {problem}")
+        frame = replace(frame, depth=known_depth(frame.depth))
         image, measured, camera = _crop(frame, size, crop).frame(frame, *size)
         assert measured is not None and camera is not None
         images.append(image)
@@ -126,6 +134,8 @@ class _Sets(Dataset[Read]):
         # Errors travel as values: raised in a worker, they would come back wrapped in its traceback.
         try:
             return read_posed(self.sets[number], self.size, self.crop, number, self.depth)
+        except NoGeometry as error:
+            return _Unreadable(str(error))
         except MuskieError as error:
             return error
         except OSError as error:
@@ -140,13 +150,13 @@ def posed_batches(
     crop: str = "centre",
     depth: bool = True,
 ) -> Iterator[PosedViews]:
-    """All sets in batches of at most `batch`, in their order, each of sets of as many views; sets that cannot be read are
-    left out and named in `unreadable`. So that the last batch can name the last of them, reading is one batch ahead. `depth`
-    as in `read_posed`.
+    """All sets in batches of at most `batch`, in their order, each of sets of as many views; sets that cannot be read, or
+    have a frame without geometry, are left out and named in `unreadable`. So that the last batch can name the last of them,
+    reading is one batch ahead. `depth` as in `read_posed`.
 
     Raises:
         ConfigError: an unknown crop.
-        DataError: frames without geometry, or no set at all that can be read.
+        DataError: no set at all can be read.
     """
     if crop not in CROPS:
         raise ConfigError(f"crop={crop!r}: expected one of {', '.join(map(repr, CROPS))}")

@@ -53,7 +53,8 @@ def export(
         confidence_percentile: this share of the points, in percent, is left out of GLB, PLY, COLMAP and the sheet, the least
             sure ones; depth and confidence maps are always whole.
         edge: so are points on edges of depth, whose surface seems to be seen at less than these degrees; 0: none.
-        glb_points, ply_points, colmap_points: at most so many, evenly spread over the pictures; None: all that are kept.
+        glb_points, ply_points, colmap_points: at most so many, evenly spread over the pictures; None, of GLB and
+            PLY: all that are kept.
         colmap_resolution: `"original"` or `"processed"`, see `write_colmap`.
         title: above the contact sheet.
 

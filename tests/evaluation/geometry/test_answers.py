@@ -64,6 +64,10 @@ def test_the_trivial_answer_knows_nothing_of_poses(views: PosedViews) -> None:
 
 def test_cameras_in_a_row_are_right_where_cameras_move_so(views: PosedViews) -> None:
     said = row_answers(views)
+    turns = torch.eye(3, dtype=torch.float64).expand(4, 3, 3)
+    assert said[0].cam2world[:, :3, 3].tolist() == [[k, 0, 0] for k in range(4)] and torch.equal(
+        said[0].cam2world[:, :3, :3], turns
+    )
     for found, true in zip(said, truths(views), strict=True):
         cam2world = found.cam2world.clone()
         cam2world[:, :3, 3] = 0.4 * cam2world[:, :3, 3] + torch.tensor([3.0, -1, 2])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -223,6 +224,28 @@ def test_nothing_that_can_be_read() -> None:
 def test_frames_without_geometry_are_an_error_in_words(what: str, workers: int) -> None:
     with pytest.raises(DataError, match=f"plate/wall: frame '0' has no {what}, which the evaluation of geometry needs"):
         batches(Plate([WHOLE], without=what), (0,), workers=workers)
+
+
+@pytest.mark.parametrize("what", ["depth", "camera"])
+@pytest.mark.parametrize("workers", [0, 1])
+def test_sets_with_a_frame_without_geometry_are_left_out(what: str, workers: int) -> None:
+    bare, whole = Plate([WHOLE] * 3, without=what), Plate([WHOLE] * 3)
+    sets = [view_set(whole, 0, 1), view_set(bare, 0, 1), view_set(whole, 1, 2)]
+    read = list(posed_batches(sets, (20, 30), 2, workers=workers))
+    assert [number for views in read for number in views.numbers] == [0, 2]
+    (told,) = [message for views in read for message in views.unreadable]
+    assert f"plate/wall: frame '0' has no {what}" in told
+
+
+def test_depth_of_another_size_or_not_finite() -> None:
+    source = Plate([WHOLE] * 2)
+    sound = source.read(source.scene(0), "0", geometry=True)
+    assert sound.depth is not None
+    source.read = lambda *a, **k: replace(sound, depth=sound.depth[::2])  # type: ignore[method-assign, index]
+    with pytest.raises(OSError, match=r"frame '0': its depth has shape \(20, 60\) and its picture \(40, 60\)"):
+        read_posed(view_set(source, 0), (20, 30))
+    source.read = lambda *a, **k: replace(sound, depth=np.full_like(sound.depth, np.inf))  # type: ignore[method-assign]
+    assert not read_posed(view_set(source, 0), (20, 30)).depth.any()
 
 
 def test_an_unknown_crop() -> None:
