@@ -37,8 +37,8 @@ class ReconstructionModel(nn.Module, PyTorchModelHubMixin, library_name="muskie"
     Args:
         backbone: what `muskie.models.recon_backbone.build_backbone` makes it of.
         decoder_depth: alternating blocks after the backbone, as wide as it.
-        features: channels that levels have when the dense heads fuse them; None: a quarter of the backbone's width, at least 32,
-            or with `published` the width.
+        features: channels that levels have when the dense heads fuse them; None: a quarter of the backbone's width, at least
+            32, or with `published` the width.
         hooks: which four layers the dense heads read, from early to late: layers of the backbone count from 0, blocks of the
             decoder follow, negative numbers count from the end; None: see
             `muskie.models.recon_hooks.default_hooks`.
