@@ -37,7 +37,7 @@ class ReconstructionModel(nn.Module, PyTorchModelHubMixin, library_name="muskie"
     Args:
         backbone: what `muskie.models.recon_backbone.build_backbone` makes it of.
         decoder_depth: alternating blocks after the backbone, as wide as it.
-        features: channels that levels have when the dense heads fuse them; None: a quarter of the backbone's width, at least
+        features: channels that levels have when the dense heads fuse them; None: half of the backbone's width, at least
             32, or with `published` the width.
         hooks: which four layers the dense heads read, from early to late: layers of the backbone count from 0, blocks of the
             decoder follow, negative numbers count from the end; None: see
@@ -76,7 +76,7 @@ class ReconstructionModel(nn.Module, PyTorchModelHubMixin, library_name="muskie"
         body, norm = self.backbone, not published
         width = body.block.width
         self.hooks = hook_numbers(hooks, body.depth, decoder_depth)
-        features = features or (width if published else max(32, width // 4))
+        features = features or (width if published else max(32, width // 2))
         with torch.random.fork_rng(devices=[]):  # layers draw when they are made; the caller's generator stays as it is
             positions = (body.rope_base, body.rope_angles_in, published)
             self.decoder = ReconstructionDecoder(decoder_depth, body.block, body.registers, *positions)

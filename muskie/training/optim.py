@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
@@ -154,6 +153,8 @@ def check_same_groups(model: nn.Module, config: OptimConfig, state: dict[str, An
     Raises:
         CheckpointError: names the settings that decide on groups and have changed.
     """
+    from omegaconf import OmegaConf  # steps are measured on machines without it
+
     matrices, groups = _groups(model, config)
     ours = [len(group["params"]) for group in [*matrices, *groups]]
     if ours == [len(group["params"]) for group in state["optimizer"]["param_groups"]]:
