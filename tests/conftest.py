@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
+
+from muskie.visualization.page import Page
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -55,3 +58,17 @@ def tiny(image_root: Path) -> list[str]:
         "trainer.picture_every=0",
         "trainer.save_every=0",
     ]
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Page]:
+    """Every page that is drawn from here on: what stands on it, and where."""
+    pages: list[Page] = []
+    draw = Page.draw
+
+    def remember(page: Page) -> Tensor:
+        pages.append(page)
+        return draw(page)
+
+    monkeypatch.setattr(Page, "draw", remember)
+    return pages

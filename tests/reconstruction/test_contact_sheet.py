@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 import muskie
 from muskie.reconstruction import Reconstruction
@@ -19,20 +18,6 @@ from muskie.visualization.page import Page
 from muskie.visualization.point_cloud import GROUND
 from muskie.visualization.viewpoints import from_above, from_behind
 from tests.reconstruction.box import Box, replaced
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Page]:
-    """Every page that is drawn from here on."""
-    pages: list[Page] = []
-    draw = Page.draw
-
-    def remember(page: Page) -> Tensor:
-        pages.append(page)
-        return draw(page)
-
-    monkeypatch.setattr(Page, "draw", remember)
-    return pages
 
 
 def test_what_stands_on_it(box: Box, drawn: list[Page]) -> None:

@@ -9,22 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from muskie.visualization.page import Page
-
-
-@pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Page]:
-    """Every page that is drawn from here on: what stands on it, and where."""
-    pages: list[Page] = []
-    draw = Page.draw
-
-    def remember(page: Page) -> Tensor:
-        pages.append(page)
-        return draw(page)
-
-    monkeypatch.setattr(Page, "draw", remember)
-    return pages
-
 
 @pytest.fixture
 def noise() -> Callable[..., Tensor]:
