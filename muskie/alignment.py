@@ -71,12 +71,23 @@ def umeyama(source: Tensor, target: Tensor, weights: Tensor | None = None, with_
     return Similarity(scale, rotation, offset[..., 0, :])
 
 
-def one_place(points: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Whether points [..., N, 3] lie at one place, up to rounding, or none counts: bool [...]."""
+def one_place(points: Tensor, weights: Tensor | None = None, rounding: float | None = None) -> Tensor:
+    """Whether points lie at one place, up to rounding, or none counts.
+
+    Args:
+        points: [..., N, 3].
+        weights: [..., N], 0 or more, or bool; None: all 1.
+        rounding: of the coordinates, as a share of the largest of them; None: 64 times that of their dtype. Say more where
+            they come from a coarser one.
+
+    Returns:
+        bool [...].
+    """
     share = _shares(points, weights)
     points = torch.where(share > 0, points, 0)
     apart = torch.where(share > 0, points - (share * points).sum(-2, keepdim=True), 0).abs().amax((-1, -2))
-    return apart <= 64 * torch.finfo(points.dtype).eps * points.abs().amax((-1, -2))
+    rounding = 64 * torch.finfo(points.dtype).eps if rounding is None else rounding
+    return apart <= rounding * points.abs().amax((-1, -2))
 
 
 def _shares(points: Tensor, weights: Tensor | None) -> Tensor:
@@ -132,15 +143,17 @@ def weiszfeld_scale(source: Tensor, target: Tensor, steps: int = 10, floor: floa
 
 
 def l1_scale_and_shift(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """The scale s and shift t with the least sum of |s · source + t - target| (least absolute deviations).
+    """The scale s >= 0 and shift t with the least sum of |s · source + t - target| (least absolute deviations).
 
     The best shift of a scale is a median. What is left is convex in the scale, which is found by halving, up to rounding.
+    So where a scale below 0 would be better, and near would become far, the best that is allowed is 0: a constant, the
+    median of the target.
 
     Args:
         source, target: [N], N >= 1, finite.
 
     Returns:
-        Two numbers. The scale may be below 0; it is 0 where all sources are equal.
+        Two numbers. The scale is 0 also where all sources are equal.
     """
     centre = source.median()
     source = source - centre
@@ -156,16 +169,14 @@ def l1_scale_and_shift(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         free = -sign.sum() / even.sum()
         return bool((torch.where(even, free, sign) * source).sum() > 0)
 
+    low = torch.zeros_like(centre)
+    if rises(low):
+        return low, target.median()
     high = (target - target.median()).abs().max() / width + torch.finfo(target.dtype).tiny
-    low = -high
     for _ in range(64):
         if rises(high):
             break
         low, high = high, 2 * high
-    for _ in range(64):
-        if not rises(low):
-            break
-        low, high = 2 * low, low
     for _ in range(64):
         middle = (low + high) / 2
         low, high = (low, middle) if rises(middle) else (middle, high)

@@ -4,10 +4,11 @@
     python scripts/evaluate.py outputs/ONE outputs/OTHER timm/vit_small_patch16_224 suite=[correspondence,relative_pose]
     python scripts/evaluate.py outputs/RUN data=sevenscenes data.root=PATH size=128 views.distance=8
     python scripts/evaluate.py outputs/FINETUNED suite=[pose,pointmap,depth] views.list=FILE
-    python scripts/evaluate.py freeze=FILE protocol=co3d_vggt data=co3d data.root=PATH
+    python scripts/evaluate.py freeze=FILE protocol=co3d_vggt data.root=PATH
 
 Words without "=" are backbones: runs, folders of weights, names of our models (untrained), or any ViT of timm. The rest
-are Hydra overrides of configs/evaluate.yaml. Data, hold-out and size are those of the first run, where nothing is said.
+are Hydra overrides of configs/evaluate.yaml. Data, hold-out and size are those of the first run, where nothing is said; a
+protocol names its data set, and data.root where that lies.
 Writes results.json, results.csv and results.md, and prints the tables; with freeze=FILE it writes the samples alone, for
 views.list=FILE.
 """
@@ -76,7 +77,7 @@ def evaluate(words: Sequence[str]) -> list[Table]:
         return []
     models = backbones(settings)
     for suite in settings.suites:
-        suite.choose(material)  # what cannot be had is told before anything is measured
+        suite.prepare(material, settings.suite_config(suite.name))  # what cannot be had is told before anything is measured
     out = settings.make_out()
     tables: list[Table] = []
     done = {**settings.plain, **settings.resolved, "device": str(models[0].device), "dtype": str(models[0].dtype or "fp32")}

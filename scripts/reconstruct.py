@@ -21,6 +21,7 @@ from muskie.reconstruction.confidence import EDGE, PERCENTILE, check_filters
 from muskie.reconstruction.export import FORMATS, check_output, export
 from muskie.reconstruction.export.colmap import RESOLUTIONS
 from muskie.reconstruction.export.folder import CAMERAS
+from muskie.reconstruction.export.places import check_places
 from muskie.reconstruction.names import printable
 from muskie.reconstruction.reconstruct import reconstruct
 
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     add("--model", default="auto", help=told)
     add("--out", required=True, help="folder of the result; new or empty")
     add("--overwrite", action="store_true", help="--out may hold an earlier result, which is replaced")
-    add("--size", type=int, help="long side of the views in pixels; as the run trained at, else 512")
+    add("--size", type=int, help="long side of the views in pixels; as the model was trained at, else 512")
     add("--every", type=int, default=1, help="take each n-th picture or frame")
     add("--limit", type=int, help="take at most so many, spread evenly; of a video 32")
     add("--fit", default="crop", choices=("crop", "pad"), help="pictures of another shape: cut to the middle, or padded")
@@ -59,6 +60,7 @@ def run(argv: Sequence[str]) -> None:
     given = parser().parse_args(argv)
     out = typed_path(given.out, "--out")
     check_output(out, given.overwrite)  # before anything takes time
+    check_places(out, given.formats, given.colmap)
     check_filters(given.confidence, given.edge)
     source = given.input[0] if len(given.input) == 1 else given.input
     result = reconstruct(

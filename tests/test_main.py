@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import torch
+from entry_points import REPOSITORY, Command, entry_point, made
 from omegaconf import OmegaConf
 from published_lines import BASE, LARGE
 
@@ -22,30 +21,14 @@ from muskie.training import checkpoint
 from muskie.training.optim import OptimConfig
 from muskie.training.trainer_config import TrainerConfig
 
-REPOSITORY = Path(__file__).parents[1]
-Command = Callable[..., None]
-
 SMALL = ["--epochs", "1", "--num_workers", "0", "model.width=32", "model.depth=1", "model.heads=2", "plan.sizes=[32,64]",
          "trainer.device=cpu", "evaluation.samples=2", "trainer.log_every=1", "trainer.picture_every=0"]  # fmt: skip
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
-    """Runs `main.py` with these words, in an empty folder; raises `SystemExit` where it would leave."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(REPOSITORY))
-    main = importlib.import_module("main")
-
-    def run(*words: str) -> None:
-        monkeypatch.setattr(sys, "argv", ["main.py", *words])
-        main.main()
-
-    return run
-
-
-def made(folder: Path) -> set[str]:
-    """What a command left behind, but for the log that Hydra opens."""
-    return {path.name for path in folder.iterdir()} - {"main.log", "multirun"}
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs `main.py` with these words, in an empty folder."""
+    return entry_point("main", tmp_path, monkeypatch)
 
 
 MISTAKES = {

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import sys
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from entry_points import REPOSITORY, Command, entry_point, made
 from omegaconf import OmegaConf
 
 from muskie.models.reconstruction import ReconstructionModel
@@ -22,28 +20,13 @@ from muskie.training.recon_heldout import ReconstructionEvaluation
 from muskie.training.settings import read_settings
 from muskie.training.trainer_config import TrainerConfig
 
-REPOSITORY = Path(__file__).parents[1]
 CONFIGS = REPOSITORY / "configs"
-Command = Callable[..., None]
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
-    """Runs `train_ffrecon.py` with these words, in an empty folder; raises `SystemExit` where it would leave."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(REPOSITORY))
-    script = importlib.import_module("train_ffrecon")
-
-    def run(*words: str) -> None:
-        monkeypatch.setattr(sys, "argv", ["train_ffrecon.py", *words])
-        script.main()
-
-    return run
-
-
-def made(folder: Path) -> set[str]:
-    """What a command left behind, but for the log that Hydra opens."""
-    return {path.name for path in folder.iterdir()} - {"train_ffrecon.log"}
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs `train_ffrecon.py` with these words, in an empty folder."""
+    return entry_point("train_ffrecon", tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (REPOSITORY / "configs" / "recipe").glob("*.yaml")))
@@ -83,6 +66,7 @@ def test_settings_of_the_published_keys_and_of_data_without_a_root(
     command("--settings", "model_name=muskie_large", "train.batch_size=2", "data=sevenscenes")
     settings = OmegaConf.create(capsys.readouterr().out)
     assert settings.backbone == "muskie_large" and settings.trainer.batch_size == 2  # type: ignore[union-attr]
+    assert settings.model.features is None, "half of the width of whatever backbone"  # type: ignore[union-attr]
     assert OmegaConf.missing_keys(settings) == {"data.root"}  # type: ignore[arg-type]
 
 

@@ -14,11 +14,12 @@ from muskie.evaluation.geometry.depth_metrics import DepthConfig
 from muskie.evaluation.geometry.nearest import tree_or_error
 from muskie.evaluation.geometry.pointmap_metrics import PointMapConfig
 from muskie.evaluation.geometry.reconstructors import Reconstructor
-from muskie.evaluation.geometry.trajectory import FAILED, MIN_POSES, TrajectoryConfig
+from muskie.evaluation.geometry.trajectory import FAILED, MIN_POSES, TrajectoryConfig, check_delta
 from muskie.evaluation.geometry.trivial import ROW, TRIVIAL, TRUTH
 from muskie.evaluation.material import Material
 from muskie.evaluation.results import Table
 from muskie.evaluation.suite_registry import GEOMETRY, suite
+from muskie.evaluation.views.view_sets import ViewSet
 
 UNMEASURED = {
     "pose": "a single view",
@@ -44,7 +45,11 @@ def pose(models: Sequence[Reconstructor], material: Material, config: Plain) -> 
     return _table("pose", "Relative poses", models, material, config, [note])
 
 
-@suite(TrajectoryConfig, needs="cameras", takes=GEOMETRY)
+def _check_delta(config: TrajectoryConfig, sets: Sequence[ViewSet]) -> None:
+    check_delta(config.delta, [len(views.frames) for views in sets])
+
+
+@suite(TrajectoryConfig, needs="cameras", takes=GEOMETRY, check=_check_delta)
 def trajectory(models: Sequence[Reconstructor], material: Material, config: TrajectoryConfig) -> Table:
     """Camera centres and steps of the views in their order, see `muskie.evaluation.geometry.trajectory`."""
     step = "each view to the next" if config.delta == 1 else f"each view to the {config.delta}th after it"

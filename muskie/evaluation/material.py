@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from tqdm import tqdm
 
@@ -13,11 +14,11 @@ from muskie.errors import DataError
 from muskie.evaluation.trained_on import TrainedFrames
 from muskie.evaluation.views.angle_pairs import AnglePairs
 from muskie.evaluation.views.pair_choice import PairChoice
-from muskie.evaluation.views.posed_views import PosedViews, posed_batches, read_posed
-from muskie.evaluation.views.view_sets import ViewChoice, ViewSet, evenly
+from muskie.evaluation.views.posed_views import PosedViews, posed_batches
+from muskie.evaluation.views.sample_geometry import check_places, check_samples
+from muskie.evaluation.views.view_sets import ViewChoice, ViewSet
 
-LOOKS = 3
-"""Frames of a source that are looked at for depth and cameras."""
+T = TypeVar("T")
 
 
 @dataclass
@@ -30,6 +31,7 @@ class Material:
         size: H and W of the pictures.
         views: how the views of multi-view suites are chosen.
         pairs: how those of two-view suites are.
+        pair_depth: some of these suites need known depth, and not cameras alone, which is all that a list of pairs has.
         crop: see `read_posed`.
         batch: view sets of a forward pass.
         workers: processes that read ahead; 0: none.
@@ -46,6 +48,7 @@ class Material:
     train: SceneIndex | None = None
     views: ViewChoice = field(default_factory=ViewChoice)
     pairs: PairChoice = field(default_factory=PairChoice)
+    pair_depth: bool = True
     crop: str = "centre"
     batch: int = 4
     workers: int = 0
@@ -58,7 +61,7 @@ class Material:
     _read: set[int] = field(default_factory=set)
     _view_sets: list[ViewSet] | None = None
     _pair_sets: AnglePairs | None = None
-    _checked: set[bool] = field(default_factory=set)
+    _checked: set[tuple[str, bool]] = field(default_factory=set)
 
     def view_sets(self, depth: bool = True) -> list[ViewSet]:
         """The samples of multi-view suites; chosen once.
@@ -70,45 +73,33 @@ class Material:
             DataError: there are none, or none with known depth; or, with `refuse`, a backbone was trained on some that count
                 as held out.
         """
-        self._check_geometry(depth)
         if self._view_sets is None:
-            self._view_sets = self._not_trained_on(self.views.choose(self.index))
+            chosen = self._choose(self.views, lambda: self.views.choose(self.index), depth)
+            self._view_sets = self._not_trained_on(chosen)
+        self._check_geometry(self._view_sets, self.views, depth)
         return self._view_sets
 
     def pair_sets(self) -> AnglePairs:
-        """The pairs of two-view suites, chosen once; as `view_sets`."""
-        self._check_geometry(depth=True)
+        """The pairs of two-view suites, chosen once; as `view_sets`, with `pair_depth`."""
         if self._pair_sets is None:
-            chosen = self.pairs.pairs(self.index)
+            chosen = self._choose(self.pairs, lambda: self.pairs.pairs(self.index), self.pair_depth)
             self._not_trained_on(chosen.sets)
             self._pair_sets = chosen
+        self._check_geometry(self._pair_sets.sets, self.pairs, self.pair_depth)
         return self._pair_sets
 
-    def _check_geometry(self, depth: bool) -> None:
-        """A few frames of each source show whether there is any: before advice about views, which would not help."""
-        if depth in self._checked:
-            return
-        for source in self.index.sources:
-            place = self.index.place(source, 0)
-            problem: DataError | None = None
-            for number in evenly(len(place.frames), LOOKS):
-                try:
-                    read = read_posed(ViewSet(source, place.scene, (place.frames[number],)), self.size, depth=depth)
-                except OSError:  # another one may be readable
-                    continue
-                except DataError as error:
-                    problem = problem or error
-                    continue
-                if not depth or (read.depth > 0).any():
-                    problem = None
-                    break
-                problem = problem or DataError(
-                    f"{source.name}/{place.scene.name}: no frame has known depth, which the suite needs; cameras alone are "
-                    f"enough for suite=[pose,trajectory]"
-                )
-            if problem is not None:
-                raise problem
-        self._checked.add(depth)
+    def _choose(self, choice: ViewChoice, choose: Callable[[], T], depth: bool) -> T:
+        try:
+            return choose()
+        except DataError:
+            if choice.list is None:  # advice about views would not help where there is no geometry at all
+                check_places(choice.among(self.index), self.size, depth)
+            raise
+
+    def _check_geometry(self, sets: Sequence[ViewSet], choice: ViewChoice, depth: bool) -> None:
+        if (choice.section, depth) not in self._checked:
+            check_samples(sets, self.size, depth)
+            self._checked.add((choice.section, depth))
 
     def _not_trained_on(self, sets: list[ViewSet]) -> list[ViewSet]:
         if not self.refuse or self.index.part != "heldout":

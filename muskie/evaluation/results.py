@@ -10,6 +10,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+NOTHING = 1e-12
+"""Numbers below it are shown as 0, in any unit that scenes are measured in: of exact answers, double precision leaves less.
+"""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -101,16 +105,24 @@ def _escaped(text: str) -> str:
 def _cell(row: Row, percent: bool) -> str:
     if math.isnan(row.value):
         return "–"
-    scale = 100 if percent else 1
-    value, low, high = (_rounded(scale * number, 1 if percent else 3) for number in (row.value, row.low, row.high))
+    shown = _share if percent else _three_digits
+    value, low, high = (shown(number) for number in (row.value, row.low, row.high))
     return value if math.isnan(row.low) or low == high == value else f"{value} ({low}–{high})"
 
 
-def _rounded(number: float, small: int) -> str:
-    """Below 10 with `small` decimals at most, so many that three digits are told; then with one, from 100 on with none."""
-    if 0 < abs(number) < 9.95 and small > 1:
-        return f"{number:.{small}f}" if abs(number) < 0.9995 else f"{number:.2f}"
+def _share(number: float) -> str:
+    """In percent, with one decimal; from 100 on with none."""
+    number *= 100
     return f"{number:.1f}" if abs(number) < 99.95 else f"{number:.0f}"
+
+
+def _three_digits(number: float) -> str:
+    """Three digits that mean something, in whatever unit the number is; from 100 on all before the point, and powers of ten
+    below a ten thousandth. What rounding leaves of none is 0."""
+    if abs(number) < NOTHING or not math.isfinite(number):
+        return "0.0" if abs(number) < NOTHING else str(number)
+    exponent = int(f"{number:.2e}".split("e")[1])  # that of the rounded number: 9.996 is 10.0
+    return f"{number:.{max(2 - exponent, 0)}f}" if exponent >= -4 else f"{number:.2e}"
 
 
 def write_results(folder: Path, tables: Sequence[Table], settings: Mapping[str, Any]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +18,7 @@ from muskie.evaluation.geometry.depth_metrics import DepthConfig
 from muskie.evaluation.geometry.pointmap_metrics import PointMapConfig
 from muskie.evaluation.geometry.trajectory import TrajectoryConfig
 from muskie.evaluation.material import Material
+from muskie.evaluation.output import make_out, out_problems
 from muskie.evaluation.suite_registry import GEOMETRY
 from muskie.evaluation.suites import find_suite
 from muskie.evaluation.trained_on import TrainedFrames, choose_part, runs_among
@@ -26,12 +26,12 @@ from muskie.evaluation.two_view.pose import poselib_or_error
 from muskie.evaluation.two_view.probe3d import Probe3DConfig
 from muskie.evaluation.two_view.relative_pose import RelativePoseConfig
 from muskie.evaluation.two_view_suites import DenseMatchingSuite
+from muskie.evaluation.views.list_files import check_new, write_list
 from muskie.evaluation.views.pair_choice import PairChoice
-from muskie.evaluation.views.view_lists import write_list
 from muskie.evaluation.views.view_sets import ViewChoice
 from muskie.history import of_backbone
 from muskie.models.named import label_of
-from muskie.paths import check_writable, make_new, typed_path
+from muskie.paths import typed_path
 
 ROOT = {
     "backbone": Any,
@@ -111,16 +111,23 @@ class EvaluationSettings:
             problems.append(f"size={self.values['size']}: expected a side in pixels or [height, width], at least 8")
         if self.values["part"] not in (None, "heldout", "train", "all"):
             problems.append(f"part={self.values['part']!r}: expected heldout, train, all, or null")
-        if self.values["out"] and (typed_path(self.values["out"], "out") / "results.json").exists():
-            problems.append(f"out={self.values['out']!r} holds the results of an earlier evaluation; give another one")
+        problems += [] if self.values["freeze"] else out_problems(self.values["out"], self._above)
         kinds = {suite.takes for suite in self.suites}
         if len(kinds) > 1:
             told = "; ".join(f"{k}: {', '.join(s.name for s in self.suites if s.takes == k)}" for k in sorted(kinds))
             problems.append(
                 f"suite: some measure features of backbones, others reconstruction models; one kind a call ({told})"
             )
+        if (data := self.values["data"]) and not {"_target_", "sources"} & set(data):
+            told = ", ".join(f"data.{name}" for name in data)
+            problems.append(f"{told}: settings of no data set; name it too, e.g. data=sevenscenes data.root=PATH")
         if problems:
             raise ConfigError("\n".join(problems))
+        for choice in self._choices:
+            choice.check_given(name for name in self.plain.get(choice.section) or {} if name in vars(choice))
+        if self.values["freeze"]:
+            self._frozen_choice()
+            check_new(typed_path(self.values["freeze"], "freeze"))
         if "relative_pose" in [suite.name for suite in self.suites]:
             poselib_or_error()  # before other suites have taken their time
 
@@ -132,21 +139,22 @@ class EvaluationSettings:
             size = self.run.side if self.run else SIDE
         return (size, size) if isinstance(size, int) else tuple(size)
 
+    @property
+    def _choices(self) -> tuple[ViewChoice, PairChoice]:
+        return self.values["views"], self.values["pairs"]
+
+    @property
+    def _above(self) -> Path:
+        """Where results get a new folder, if none is named."""
+        return self.run.folder / "evaluation" if self.run else Path("evaluations")
+
     def make_out(self) -> Path:
         """Makes the folder of the results: a new one where none is named, of the first run if there is one.
 
         Raises:
             ConfigError: it cannot be written.
         """
-        out = typed_path(self.values["out"], "out") if self.values["out"] else None
-        above = self.run.folder / "evaluation" if self.run else Path("evaluations")
-        try:
-            if out is None:
-                return make_new(above / time.strftime("%Y-%m-%d_%H-%M-%S"))
-            check_writable(out)
-        except OSError as error:
-            raise ConfigError(f"out={str(out or above)!r} cannot be written ({error.strerror}); give another one") from error
-        return out
+        return make_out(self.values["out"], self._above)
 
     @property
     def measures_geometry(self) -> bool:
@@ -178,6 +186,7 @@ class EvaluationSettings:
             size=(height, width),
             views=self.values["views"],
             pairs=self.values["pairs"],
+            pair_depth={suite.name for suite in self.suites if suite.needs == "pairs"} != {"relative_pose"},
             crop=self.values["crop"],
             batch=self.values["batch"],
             workers=self.values["workers"],
@@ -190,18 +199,15 @@ class EvaluationSettings:
 
     def _lists(self) -> dict[str, Any]:
         """The lists of samples that are used, with their hashes, for the results."""
-        choices: dict[str, ViewChoice] = {"views": self.values["views"], "pairs": self.values["pairs"]}
-        found = {name: choice.listed() for name, choice in choices.items() if choice.list is not None}
+        found = {choice.section: choice.listed for choice in self._choices if choice.list is not None}
         return {f"{name}.list": {"file": str(one.file), "sha256": one.sha256} for name, one in found.items()}
 
-    def freeze(self, material: Material) -> Path:
-        """Writes the samples of the suites to the file of `freeze`; gives it.
+    def _frozen_choice(self) -> ViewChoice:
+        """How the samples that `freeze` writes are chosen.
 
         Raises:
-            ConfigError: suites look at single sets of views and at pairs, or at neither; or the file cannot be written.
-            DataError: there are no samples.
+            ConfigError: suites look at single sets of views and at pairs, or at neither; or they are frozen already.
         """
-        file = typed_path(self.values["freeze"], "freeze")
         kinds = {"pairs" if suite.needs == "pairs" else "views" for suite in self.suites if suite.needs}
         if len(kinds) != 1:
             told = ", ".join(f"{suite.name}: {suite.needs or 'no samples'}" for suite in self.suites)
@@ -209,7 +215,18 @@ class EvaluationSettings:
         choice: ViewChoice = self.values[kinds.pop()]
         if choice.list is not None:
             raise ConfigError(f"{choice.section}.list={choice.list!r} is frozen already; leave it out, or freeze")
-        write_list(file, next(suite for suite in self.suites if suite.needs).choose(material), choice.plain())
+        return choice
+
+    def freeze(self, material: Material) -> Path:
+        """Writes the samples of the suites to the file of `freeze`; gives it.
+
+        Raises:
+            ConfigError: the file cannot be written.
+            DataError: there are no samples.
+        """
+        file = typed_path(self.values["freeze"], "freeze")
+        sets = [suite.choose(material) for suite in self.suites if suite.needs]  # of them all: each has needs of its own
+        write_list(file, sets[0], self._frozen_choice().plain())
         return file
 
     def _trained(self) -> dict[str, TrainedFrames]:

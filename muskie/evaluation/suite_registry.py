@@ -24,6 +24,9 @@ C = TypeVar("C")
 Run = Callable[[Sequence[Any], Material, C], Table]
 """Measures backbones (`FrozenBackbone`) or reconstruction models (`Reconstructor`), at least one, on the same material."""
 
+Check = Callable[[C, Sequence[ViewSet]], None]
+"""Raises where settings do not suit the samples."""
+
 FEATURES, GEOMETRY = "features", "geometry"
 """What a suite measures: frozen backbones, or reconstruction models."""
 
@@ -31,13 +34,25 @@ FEATURES, GEOMETRY = "features", "geometry"
 class Suite(NamedTuple, Generic[C]):
     """A suite: its name, the class of its settings, what runs it, and which samples of the material it needs: `"views"`
     (`Material.view_sets`), `"cameras"` (the same, of which no depth need be known), `"pairs"` (`Material.pair_sets`) or
-    None. They are looked for before anything is measured or trained. `takes`: `FEATURES` or `GEOMETRY`."""
+    None. They are looked for before anything is measured or trained, and its settings held against them by `check`, if
+    there is one. `takes`: `FEATURES` or `GEOMETRY`."""
 
     name: str
     config: type[C]
     run: Run[C]
     needs: str | None = None
     takes: str = FEATURES
+    check: Check[C] | None = None
+
+    def prepare(self, material: Material, config: C) -> None:
+        """Whether it can be measured, before anything is.
+
+        Raises:
+            ConfigError, DataError: there are no samples, or the settings do not suit them.
+        """
+        sets = self.choose(material)
+        if self.check is not None:
+            self.check(config, sets)
 
     def choose(self, material: Material) -> list[ViewSet]:
         """The samples that it needs.
@@ -53,12 +68,14 @@ class Suite(NamedTuple, Generic[C]):
 _suites: dict[str, Suite[Any]] = {}
 
 
-def suite(config: type[C], needs: str | None = None, takes: str = FEATURES) -> Callable[[Run[C]], Run[C]]:
+def suite(
+    config: type[C], needs: str | None = None, takes: str = FEATURES, check: Check[C] | None = None
+) -> Callable[[Run[C]], Run[C]]:
     """Makes a function a suite, known by its name; `config` is the dataclass of its settings, the others as in `Suite`."""
 
     def register(run: Run[C]) -> Run[C]:
         name = run.__name__
-        _suites[name] = _suites[f"{run.__module__}.{name}"] = Suite(name, config, run, needs, takes)
+        _suites[name] = _suites[f"{run.__module__}.{name}"] = Suite(name, config, run, needs, takes, check)
         return run
 
     return register

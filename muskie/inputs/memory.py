@@ -5,7 +5,7 @@ channels in the dense heads. Nothing in it grows faster than the number of token
 
     weights          their bytes; half as much again with autocast, which keeps copies
     views            V · 3 · H · W
-    on a CPU         LIBRARIES
+    on a CPU         LIBRARIES + freed blocks, those of one block, at most FREED
     then the largest of
       kept layers    4 · V · T · C · (4 layers + the last tokens)
       + one block    V · T · C · BLOCK
@@ -52,6 +52,9 @@ RESULT = 64
 # reconstruct`).
 LIBRARIES = 100_000_000
 """What libraries load and set up when they first compute."""
+FREED = 5 * 2**25
+"""What malloc keeps of the tensors of blocks when they are freed, at most: the layers that are kept lie between them, and
+neither the heads nor the next block fit into all of the gaps. Tensors of more than 32 MiB glibc hands back at once."""
 COPIES = (128, 2)
 """A pixel's 32 channels and its F/2 that come before them, in the order of channels that convolutions of oneDNN work on."""
 
@@ -155,7 +158,7 @@ def estimate_memory(
     head = HEAD_PIXEL + m.features * (HEAD_RESIZED + HEAD_LEVEL * (8 / m.patch_size) ** 2)
     parts = {"weights": m.weights if dtype is None else m.weights * 3 // 2, "views": 3 * views * pixels}
     if device is not None and device.type == "cpu":
-        parts["libraries"] = LIBRARIES
+        parts |= {"libraries": LIBRARIES, "freed blocks": min(block, FREED)}
         head += COPIES[0] + COPIES[1] * m.features
     kept = 4 * channels * (m.kept + 1)
     heads, written = int(min(m.chunk, views) * pixels * head), views * pixels * WRITTEN

@@ -26,6 +26,9 @@ DEAD = re.compile(
 )
 """What pre-training alone uses, and the part of the coarsest fusion that would add a level to a coarser one."""
 
+SIZES, VIEWS = [224], [8]
+"""Of the published fine-tuning, see `configs/recipe/published.yaml`: what such weights know."""
+
 _FACTOR = {1: 4, 2: 2}  # of the levels that a transposed convolution enlarges
 
 
@@ -142,6 +145,7 @@ def convert(
     model = ReconstructionModel(
         {"kind": "muskie", **asdict(config)}, decoder_depth, len(fused), hooks, depth_head, published=True
     )
+    model.note_training(SIZES, VIEWS)
     report = ReconstructionReport(variant, config, decoder_depth=decoder_depth)
     _fill(model, weights, all_names(config.depth, flat, decoder_depth, depth_head), report)
     return model, report

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 
 from muskie.models.blocks import AlternatingBlock
 from muskie.models.decoder import AlternatingDecoder, DecoderConfig
 from muskie.models.encoder import AlternatingEncoder, EncoderConfig, Features
+from muskie.models.hub_weights import HubWeights
 from muskie.models.initialise import initialise
 from muskie.models.model_card import MODEL_CARD
 from muskie.models.patches import check_images, check_mask, unpatchify
@@ -34,7 +33,7 @@ class Prediction:
     hidden: Tensor | None = None
 
 
-class MaskedViewModel(nn.Module, PyTorchModelHubMixin, library_name="muskie", model_card_template=MODEL_CARD):
+class MaskedViewModel(nn.Module, HubWeights, library_name="muskie", model_card_template=MODEL_CARD):
     """Fills in hidden patches of several views of a scene.
 
     Build it by `muskie.create_model`, load it by `muskie.from_pretrained`; `save_pretrained(folder)` writes safetensors
@@ -141,11 +140,3 @@ class MaskedViewModel(nn.Module, PyTorchModelHubMixin, library_name="muskie", mo
         for module in self.modules():
             if isinstance(module, AlternatingBlock):
                 module.compile()
-
-    def _save_pretrained(self, save_directory: Path) -> None:
-        """The mixin's way to write the weights, then as readable as any new file: safetensors keeps them to their owner."""
-        super()._save_pretrained(save_directory)
-        new = save_directory / ".new"
-        new.touch()
-        (save_directory / "model.safetensors").chmod(new.stat().st_mode)
-        new.unlink()

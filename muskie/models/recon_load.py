@@ -9,13 +9,12 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_model
-
 from muskie.errors import CheckpointError, ConfigError, nearest
+from muskie.models.hub_weights import load_safetensors
 from muskie.models.masked_view import MaskedViewModel
 from muskie.models.model_kind import RECONSTRUCTION, check_kind
 from muskie.models.named import TIMM, Network, Spec, named_model
-from muskie.models.reconstruction import ReconstructionModel
+from muskie.models.reconstruction import TRAINED, ReconstructionModel
 from muskie.models.variants import list_models, model_folder
 
 
@@ -26,13 +25,14 @@ def create_reconstruction_model(backbone: Spec | MaskedViewModel, **settings: An
         backbone: as in `muskie.models.named.named_model`: the folder of a run or of a model, a model of ours on the
             Hugging Face hub, one of `muskie.list_models()` with fresh weights, or `timm/NAME`; or a pre-training model
             itself, whose weights are copied.
-        settings: of `ReconstructionModel`, all but `backbone`; `init` and `seed` also of fresh weights of the backbone.
+        settings: of `ReconstructionModel`, all but `backbone` and what is known of its training; `init` and `seed` also of
+            fresh weights of the backbone.
 
     Raises:
         ConfigError: a name or a setting that cannot be used.
         CheckpointError: weights that are not there, or cannot be downloaded.
     """
-    known = set(signature(ReconstructionModel.__init__).parameters) - {"self", "backbone", "kind"}
+    known = set(signature(ReconstructionModel.__init__).parameters) - {"self", "backbone", "kind", *TRAINED}
     for key in settings:
         if key not in known:
             raise ConfigError(f"model.{key} is unknown{nearest(key, known, 'model')}")
@@ -69,7 +69,8 @@ def load_reconstruction_model(
         folder_or_hub_id: a folder written by `save_pretrained`; the folder of a run, whose `model/` holds the weights of
             its last end; or the name of a model on the Hugging Face hub.
         map_location: the device of the weights.
-        strict: refuse missing and unexpected weights.
+        strict: refuse missing and unexpected weights; else a warning names them, and those that are missing keep the fresh
+            values of the model's seed.
         hub: for the hub alone, e.g. `revision`, `cache_dir`, `token`, `local_files_only`: see
             `huggingface_hub.snapshot_download`.
 
@@ -84,7 +85,7 @@ def load_reconstruction_model(
         config = json.loads((here / "config.json").read_text())
         check_kind(config, RECONSTRUCTION, folder)
         model = ReconstructionModel(**config)
-        load_model(model, here / "model.safetensors", strict=strict, device=map_location)
+        load_safetensors(model, here / "model.safetensors", folder, map_location, strict)
     except CheckpointError:
         raise
     except ConfigError as error:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from muskie.errors import CheckpointError, ConfigError
+from muskie.errors import ConfigError
 from muskie.models.blocks import AlternatingBlock
 from muskie.models.geometry_output import Geometry
 from muskie.models.heads.activations import depth_of, points_of
 from muskie.models.heads.camera import CameraHead
 from muskie.models.heads.dpt import DptHead
+from muskie.models.hub_weights import HubWeights
 from muskie.models.initialise import initialise
 from muskie.models.model_card import RECONSTRUCTION_CARD
 from muskie.models.model_kind import RECONSTRUCTION
@@ -26,8 +25,11 @@ from muskie.models.recon_decoder import ReconstructionDecoder
 from muskie.models.recon_hooks import hook_numbers
 from muskie.streams import stream
 
+TRAINED = ("trained_sizes", "trained_views")
+"""Arguments of `ReconstructionModel` that say what its weights were trained on, and change nothing that it computes."""
 
-class ReconstructionModel(nn.Module, PyTorchModelHubMixin, library_name="muskie", model_card_template=RECONSTRUCTION_CARD):
+
+class ReconstructionModel(nn.Module, HubWeights, library_name="muskie", model_card_template=RECONSTRUCTION_CARD):
     """Geometry of the views of a scene in one pass. The views carry no order: permuting them permutes all that is said.
 
     Build it by `muskie.models.recon_load.create_reconstruction_model`, which takes a backbone with its weights; load it by
@@ -48,6 +50,8 @@ class ReconstructionModel(nn.Module, PyTorchModelHubMixin, library_name="muskie"
         init: initialisation, see `muskie.models.initialise`.
         seed: of the initialisation.
         kind: written to `config.json`.
+        trained_sizes, trained_views: long sides in pixels, and views of a scene, of the pictures that its weights were last
+            trained on, kept in `config.json` by `note_training`; empty: not known.
 
     Attributes:
         chunk: frames that the heads work on at a time; the result does not depend on it.
@@ -64,6 +68,8 @@ class ReconstructionModel(nn.Module, PyTorchModelHubMixin, library_name="muskie"
         init: str = "torch",
         seed: int = 0,
         kind: str = RECONSTRUCTION,
+        trained_sizes: Sequence[int] = (),
+        trained_views: Sequence[int] = (),
     ) -> None:
         super().__init__()
         if kind != RECONSTRUCTION:
@@ -102,14 +108,20 @@ class ReconstructionModel(nn.Module, PyTorchModelHubMixin, library_name="muskie"
             "kind": kind,
         }
         self._hub_mixin_config = self._begun_with
+        self.note_training(trained_sizes, trained_views)
 
     def network(self) -> dict[str, Any]:
         """What it computes, fit for JSON: the arguments that make it, but for those that draw fresh weights."""
-        return {key: value for key, value in self._begun_with.items() if key not in ("init", "seed", "kind")}
+        return {key: value for key, value in self._begun_with.items() if key not in ("init", "seed", "kind", *TRAINED)}
 
     def untrained(self) -> ReconstructionModel:
         """The same network, backbone and all, with the fresh weights of its seed: what a trained one is measured against."""
-        return ReconstructionModel(**self._begun_with)
+        return ReconstructionModel(**{key: value for key, value in self._begun_with.items() if key not in TRAINED})
+
+    def note_training(self, sizes: Sequence[int], views: Sequence[int]) -> None:
+        """Keeps the long sides in pixels and the views of a scene that the weights are trained on, see `trained_sizes`."""
+        self.trained_sizes, self.trained_views = sorted({int(n) for n in sizes}), sorted({int(n) for n in views})
+        self._begun_with |= {name: getattr(self, name) for name in TRAINED}
 
     @property
     def patch_size(self) -> int:
@@ -211,19 +223,3 @@ class ReconstructionModel(nn.Module, PyTorchModelHubMixin, library_name="muskie"
         for block in self.decoder.blocks:
             assert isinstance(block, AlternatingBlock)
             block.compile()
-
-    @classmethod
-    def _from_pretrained(cls, *args: Any, **settings: Any) -> ReconstructionModel:
-        """The mixin's way to read weights, whose default drops what does not fit without a word."""
-        try:
-            return super()._from_pretrained(*args, **{"strict": True, **settings})
-        except RuntimeError as error:  # PyTorch's, which lists the keys
-            raise CheckpointError(f"{settings.get('model_id')}: {error}") from error
-
-    def _save_pretrained(self, save_directory: Path) -> None:
-        """The mixin's way to write the weights, then as readable as any new file: safetensors keeps them to their owner."""
-        super()._save_pretrained(save_directory)
-        new = save_directory / ".new"
-        new.touch()
-        (save_directory / "model.safetensors").chmod(new.stat().st_mode)
-        new.unlink()

@@ -10,11 +10,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_model
-
 from muskie.errors import CheckpointError, ConfigError, nearest
 from muskie.models.decoder import DecoderConfig
 from muskie.models.encoder import EncoderConfig
+from muskie.models.hub_weights import load_safetensors
 from muskie.models.masked_view import MaskedViewModel
 from muskie.models.model_kind import MASKED_VIEWS, check_kind
 from muskie.paths import typed_path
@@ -135,7 +134,7 @@ def _read(folder: Path, map_location: str = "cpu", strict: bool = True) -> Maske
     config = json.loads((folder / "config.json").read_text())
     check_kind(config, MASKED_VIEWS, folder)
     model = MaskedViewModel(**config)
-    load_model(model, folder / "model.safetensors", strict=strict, device=map_location)
+    load_safetensors(model, folder / "model.safetensors", folder, map_location, strict)
     return model.eval()
 
 

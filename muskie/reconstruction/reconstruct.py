@@ -24,7 +24,10 @@ from muskie.reconstruction.result import Reconstruction, check_shared
 from muskie.runs import OUTPUTS, newest_run
 
 SIZE = 512
-"""Long side of the views in pixels where neither the caller nor a run says."""
+"""Long side of the views in pixels where neither the caller nor the model says."""
+
+FAR = 2
+"""By how much larger views than those that a model was trained at are worth a note."""
 
 
 def reconstruct(
@@ -51,8 +54,8 @@ def reconstruct(
             [0, 1] [V, 3, H, W]; see `muskie.inputs.load.load_views`.
         model: a reconstruction model, its folder, the folder of a fine-tuning run, or its name on the Hugging Face hub;
             `"auto"`: the newest fine-tuning run of `outputs/`, which the notes name.
-        size: long side of the views in pixels, rounded down to a multiple of the patch size; None: that which the run
-            trained at, for other models 512.
+        size: long side of the views in pixels, rounded down to a multiple of the patch size; None: the largest that the
+            model was trained at, 512 where that is not known.
         every, limit, fit: of `load_views`.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         precision: `auto`, `fp32`, `bf16`, `fp16`.
@@ -61,7 +64,8 @@ def reconstruct(
         progress: show bars on stderr.
 
     Returns:
-        A `Reconstruction`, on the CPU; its `notes` say what was skipped, cropped or enlarged.
+        A `Reconstruction`, on the CPU; its `notes` say what was skipped, cropped or enlarged, and whether the views are
+        far larger than those that the model was trained at.
 
     Raises:
         ConfigError: a setting that cannot be used, or more memory is needed than there is: the message says which number
@@ -74,21 +78,25 @@ def reconstruct(
     if isinstance(model, str) and model == "auto":
         model = newest_model()
         told.append(f"model: {model}, the newest fine-tuning run here")
-    if size is None and not isinstance(model, ReconstructionModel):
-        size = trained_size(model)
     place = choose_device(device)
     dtype = autocast_dtype(place, precision)
     network = model if isinstance(model, ReconstructionModel) else load_reconstruction_model(model)
+    trained = trained_size(network, None if isinstance(model, ReconstructionModel) else model)
 
     def check(views: int, shape: tuple[int, int]) -> None:
         check_memory(views, shape, network, place, dtype, chunk=chunk)
 
-    long_side = SIZE if size is None else size
+    long_side = (trained or SIZE) if size is None else size
     given = load_views(
         images, network.patch_size, long_side, every=every, limit=limit, fit=fit, progress=progress, check=check
     )
     if shared_camera:
         check_shared(given.pixel_maps)
+    if trained and max(given.size) > FAR * trained:
+        told.append(
+            f"views of {max(given.size)} px by a model that was trained at {trained} px: its points and cameras cannot be "
+            f"relied on at so many more; size={trained}, the default, is what it knows"
+        )
     geometry = infer(network, given.images, place, dtype, chunk)
     found = Reconstruction.from_geometry(geometry, given.images, given.names, given.pixel_maps, shared_camera=shared_camera)
     return dataclasses.replace(found, notes=[*told, *_told(given), *found.notes])
@@ -154,10 +162,17 @@ def newest_model() -> Path:
     return run
 
 
-def trained_size(model: str | Path) -> int | None:
-    """Side in pixels of the largest pictures that a run trained on; None for what is no run."""
+def trained_size(network: ReconstructionModel, model: str | Path | None = None) -> int | None:
+    """Long side in pixels of the largest pictures that a model was trained on; None: not known.
+
+    Args:
+        network: the model, which tells it unless it was saved before models did.
+        model: what it was loaded from; of a run, the configuration tells it as well.
+    """
     from muskie.paths import typed_path
 
+    if network.trained_sizes or model is None:
+        return max(network.trained_sizes, default=None)
     path = typed_path(model, "model").resolve()
     config = (path.parent if path.name == "model" else path) / "config.yaml"
     if not config.is_file():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from muskie.config import Sections, defaults, schema
 from muskie.data.geometry_check import WITH_GEOMETRY, check_geometry
@@ -17,7 +17,7 @@ from muskie.data.posed_dataset import GeometryCrops, PosedDataset
 from muskie.errors import CheckpointError
 from muskie.history import Entry, of_backbone
 from muskie.models.recon_load import create_reconstruction_model, load_reconstruction_model
-from muskie.models.reconstruction import ReconstructionModel
+from muskie.models.reconstruction import TRAINED, ReconstructionModel
 from muskie.objectives.pointmaps import PointMaps
 from muskie.paths import typed_path
 from muskie.training import checkpoint
@@ -28,12 +28,15 @@ from muskie.training.recon_heldout import ReconstructionEvaluation, Reconstructi
 from muskie.training.recon_task import ReconstructionTask
 from muskie.training.report import already_finished, stopped, summary
 from muskie.training.run import Run, prepared
+from muskie.training.run_plan import Measure
 from muskie.training.same_network import check_same_network, network_of_state
-from muskie.training.settings import OF_THE_RUN, ROOT, Settings, read_settings
-from muskie.training.trainer import Measure
+from muskie.training.settings import OF_THE_RUN, ROOT, Settings, read_settings, saved_settings
 from muskie.training.trainer_config import TrainerConfig
 
-MODEL = schema(ReconstructionModel, without=("backbone", "seed", "kind"))
+MODEL = schema(ReconstructionModel, without=("backbone", "seed", "kind", *TRAINED))
+
+NARROW = 8
+"""Dense heads by how much narrower than the backbone this is worth a note: the default suits small backbones."""
 
 
 def _model_in_full(given: dict[str, Any]) -> dict[str, Any]:
@@ -80,7 +83,7 @@ class Finetuning(Run):
     model: ReconstructionModel
 
     def build_model(self) -> ReconstructionModel:
-        model = self._continued() or self._begun()
+        model = self._continued() or self._as_given() or self._begun()
         self.settings["optim"].freeze(model)
         return prepared(model, self.trainer_config)
 
@@ -89,17 +92,32 @@ class Finetuning(Run):
         begins, where another backbone is named than it was begun with, or where the checkpoint does not hold it."""
         if self.state is None or "network" not in self.state:
             return None
-        begun_with = _typed(self.state["settings"])["backbone"]
+        begun_with = self.saved["backbone"]
         if self.settings["backbone"] not in ("auto", begun_with):
             return None
         self.backbone, self.backbone_told = begun_with, f"backbone: {_named(begun_with)}, as the run was begun"
         body = self.state["network"]["backbone"]
         return ReconstructionModel(body, seed=self.settings["seed"], **self.settings["model"])
 
+    def _as_given(self) -> ReconstructionModel | None:
+        """One with the backbone of `init_from`, where that is given and no backbone; None where it is not, or cannot be told
+        of it."""
+        init_from = self.settings["init_from"]
+        if self.state is not None or not init_from or self.settings["backbone"] != "auto":
+            return None
+        path = typed_path(init_from, "init_from")
+        network = checkpoint.load(path, key="init_from").get("network") if path.suffix == ".pt" else None
+        if path.suffix != ".pt":
+            network = load_reconstruction_model(init_from).network()
+        if network is None:
+            return None
+        self.backbone, self.backbone_told = init_from, f"backbone: that of {init_from}"
+        return ReconstructionModel(network["backbone"], seed=self.settings["seed"], **self.settings["model"])
+
     def _begun(self) -> ReconstructionModel:
         given, pretrained_dir = self.settings["backbone"], self.settings["pretrained_dir"]
         if given == "auto" and self.state is not None:
-            given = _typed(self.state["settings"]).get("backbone", given)
+            given = self.saved.get("backbone", given)
         # On the first rank: another run may end while the ranks look for the newest.
         self.backbone, self.backbone_told = self.ranks.first(lambda: choose_backbone(given, pretrained_dir))
         spec = self.backbone
@@ -126,20 +144,17 @@ class Finetuning(Run):
     def build_dataset(self) -> PosedDataset:
         return PosedDataset(self.train_index, self.plan, self.settings["augment"])
 
-    def check_same_model(self, settings: str, origin: str) -> None:
-        if "backbone" not in _typed(settings):
+    def check_state(self, state: Mapping[str, Any], settings: Mapping[str, Any], origin: str) -> None:
+        if "backbone" not in settings:
             raise CheckpointError(f"{origin} is of a pre-training run; fine-tune its weights by backbone=, not resume=")
-
-    def check_state(self, state: Mapping[str, Any], origin: str) -> None:
-        super().check_state(state, origin)
-        check_same_network(self.model, network_of_state(state, self.model), origin)
+        check_same_network(self.model, network_of_state(state, settings, self.model), origin)
 
     def take_weights(self, init_from: str) -> None:
         """Those of a model folder, a run's folder, a checkpoint, or a model on the Hugging Face hub."""
         origin, path = f"init_from={init_from}", typed_path(init_from, "init_from")
         if path.suffix == ".pt":
             state = checkpoint.load(path, key="init_from")
-            self.check_state(state, origin)
+            self.check_state(state, saved_settings(state), origin)
             checkpoint.load_weights(self.model, state["model"], origin)
             return
         given = load_reconstruction_model(init_from)
@@ -152,15 +167,25 @@ class Finetuning(Run):
 
     @property
     def notes(self) -> Sequence[str]:
-        return [self.backbone_told]
+        features, width = self.model.network()["features"], self.model.backbone.block.width
+        told = f"note: model.features={features} is little for a backbone of {width} channels; null: half of them"
+        return [self.backbone_told, *([told] if features < width // NARROW else [])]
 
     @property
     def weights_before(self) -> Sequence[Entry]:
-        return of_backbone(self.backbone)
+        init_from = self.settings["init_from"]  # what that was trained on is known of it already
+        return of_backbone(self.backbone) if self.backbone != init_from else ()
 
     @property
     def measured(self) -> str | None:
         return self.heldout.line() if self.heldout.means else None
+
+    def save_model(self) -> None:
+        """As of every run, with the sizes and views that the weights were trained on."""
+        plan = self.saved.get("plan") or {} if self.finished else vars(self.plan)
+        if plan.get("sizes"):
+            self.model.note_training(plan["sizes"], plan.get("views_per_scene") or ())
+        super().save_model()
 
     def measures(self, folder: Path) -> list[Measure]:
         """Poses, point maps and depth of held-out scenes; nothing without held-out data."""
@@ -182,12 +207,6 @@ class Finetuning(Run):
 
 def _named(backbone: Any) -> str:
     return str(backbone.get("label") or backbone["name"]) if isinstance(backbone, Mapping) else str(backbone)
-
-
-def _typed(settings: str) -> dict[str, Any]:
-    """The root keys of a configuration in YAML."""
-    plain: Any = OmegaConf.to_container(OmegaConf.create(settings))
-    return plain or {}
 
 
 def finetune(config: DictConfig) -> None:

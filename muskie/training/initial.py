@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
-
-from omegaconf import OmegaConf
 
 from muskie.errors import CheckpointError
 from muskie.models.decoder import DecoderConfig
@@ -14,6 +13,7 @@ from muskie.models.masked_view import MaskedViewModel
 from muskie.models.variants import from_pretrained, model_config
 from muskie.paths import typed_path
 from muskie.training import checkpoint
+from muskie.training.settings import saved_settings
 
 
 def take_weights(model: MaskedViewModel, init_from: str) -> None:
@@ -27,7 +27,7 @@ def take_weights(model: MaskedViewModel, init_from: str) -> None:
     path = typed_path(init_from, "init_from")
     if path.suffix == ".pt":
         state = checkpoint.load(path, key="init_from")
-        check_same_model(model, state["settings"], origin)
+        check_same_model(model, saved_settings(state), origin)
         checkpoint.load_weights(model, state["model"], origin)
         return
     try:
@@ -40,13 +40,13 @@ def take_weights(model: MaskedViewModel, init_from: str) -> None:
     checkpoint.load_weights(model, given.state_dict(), origin)
 
 
-def check_same_model(model: MaskedViewModel, settings: str, origin: str) -> None:
-    """Refuses the checkpoint of a run, whose configuration was `settings` (YAML), if its model computes something else.
+def check_same_model(model: MaskedViewModel, settings: Mapping[str, Any], origin: str) -> None:
+    """Refuses the checkpoint of a run, whose settings are in plain sections and keys, if its model computes something else.
 
     Raises:
         CheckpointError: names what differs.
     """
-    saved = (OmegaConf.to_container(OmegaConf.create(settings)) or {}).get("model")  # type: ignore[union-attr]
+    saved = settings.get("model")
     if saved:
         shape = model_config(**{key: value for key, value in saved.items() if key not in ("init", "seed")})
         _compare(model, *shape, f"{origin} of a {saved['name']}")

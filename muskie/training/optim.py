@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -141,25 +142,26 @@ def check_same_optimizer(config: OptimConfig, state: dict[str, Any], origin: str
         )
 
 
-def check_same_groups(model: nn.Module, config: OptimConfig, state: dict[str, Any], origin: str) -> None:
+def check_same_groups(
+    model: nn.Module, config: OptimConfig, state: dict[str, Any], saved: Mapping[str, Any] | None, origin: str
+) -> None:
     """Refuses a checkpoint whose moments are grouped in another way: they are kept by their place in the groups.
 
     Args:
         model: as it is trained, what is frozen taken out.
         config: of now, the same optimiser as that of the checkpoint.
-        state: content of the checkpoint.
-        origin: what errors call it.
+        state: of the optimiser, as the checkpoint has it.
+        saved: section `optim` of the settings that it was trained with; None: not known.
+        origin: what errors call the checkpoint.
 
     Raises:
         CheckpointError: names the settings that decide on groups and have changed.
     """
-    from omegaconf import OmegaConf  # steps are measured on machines without it
-
     matrices, groups = _groups(model, config)
     ours = [len(group["params"]) for group in [*matrices, *groups]]
-    if ours == [len(group["params"]) for group in state["optimizer"]["param_groups"]]:
+    if ours == [len(group["params"]) for group in state["param_groups"]]:
         return
-    saved: Any = (OmegaConf.to_container(OmegaConf.create(state["settings"])) or {}).get("optim") or {}  # type: ignore[union-attr]
+    saved = saved or {}
     own = {key: value for key, value in vars(config).items() if key not in vars(OptimConfig())}
     changed = [f"optim.{k}={saved[k]} and not {value}" for k, value in own.items() if k in saved and saved[k] != value]
     raise CheckpointError(

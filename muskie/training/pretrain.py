@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
@@ -17,9 +18,9 @@ from muskie.training.heldout import HeldOut
 from muskie.training.initial import check_same_model, take_weights
 from muskie.training.report import already_finished, stopped, summary, tables_at_end
 from muskie.training.run import Run, prepared
+from muskie.training.run_plan import Measure
 from muskie.training.settings import PRETRAINING, read_settings
 from muskie.training.tasks import MaskedViewTask
-from muskie.training.trainer import Measure
 
 
 class Pretraining(Run):
@@ -51,7 +52,7 @@ class Pretraining(Run):
     def build_dataset(self) -> ViewDataset:
         return ViewDataset(self.train_index, self.plan, self.settings["augment"], self.trainer_config.cache_mb)
 
-    def check_same_model(self, settings: str, origin: str) -> None:
+    def check_state(self, state: Mapping[str, Any], settings: Mapping[str, Any], origin: str) -> None:
         check_same_model(self.model, settings, origin)
 
     def take_weights(self, init_from: str) -> None:

@@ -19,20 +19,21 @@ from muskie.data.dataset import LoadSampler, Views
 from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.loading import SceneLoader, build_sources
 from muskie.data.plan import StepPlan
-from muskie.errors import CheckpointError, ConfigError
+from muskie.errors import CheckpointError
 from muskie.history import Entry, extended, of_state, of_weights
-from muskie.history import write as write_history
-from muskie.paths import check_writable, typed_path
+from muskie.paths import typed_path
 from muskie.training import checkpoint
 from muskie.training.distributed import Ranks
 from muskie.training.memory import keep_freed_memory
 from muskie.training.optim import OptimConfig, check_same_groups, check_same_optimizer
 from muskie.training.report import introduction, result
 from muskie.training.run_folder import Start, choose_start, make_folder
-from muskie.training.settings import Settings, in_full, read_settings
+from muskie.training.run_plan import Measure, RunPlan
+from muskie.training.saved_model import model_is_older, write_model
+from muskie.training.settings import Settings, in_full, read_settings, saved_settings
 from muskie.training.tasks import Task
 from muskie.training.telemetry import Telemetry
-from muskie.training.trainer import Measure, RunPlan, Trainer
+from muskie.training.trainer import Trainer
 from muskie.training.trainer_config import TrainerConfig
 
 
@@ -66,6 +67,7 @@ class Run(ABC):
         where = {key: self.settings[key] for key in ("output_dir", "resume", "init_from")}
         self.start: Start = ranks.first(lambda: choose_start(**where))
         self.state = checkpoint.load(self.start.checkpoint) if self.start.checkpoint else None
+        self.saved = saved_settings(self.state) if self.state else {}
         self.model = self.build_model()
         self.settings_text = in_full(
             DictConfig({str(key): value for key, value in config.items()} | self.resolved), self.kind
@@ -93,7 +95,7 @@ class Run(ABC):
 
     @abstractmethod
     def build_model(self) -> Any:
-        """What is trained; it has a `patch_size`. Called when `start` and `state`, the checkpoint to continue, are there."""
+        """What is trained; it has a `patch_size`. Called when `start`, `state` and `saved` (settings in it) are there."""
 
     @abstractmethod
     def build_task(self) -> Task:
@@ -108,8 +110,8 @@ class Run(ABC):
         """Scenes by request."""
 
     @abstractmethod
-    def check_same_model(self, settings: str, origin: str) -> None:
-        """Refuses the checkpoint of a run whose configuration was `settings`, if its model computes something else."""
+    def check_state(self, state: Mapping[str, Any], settings: Mapping[str, Any], origin: str) -> None:
+        """Refuses a checkpoint, whose `saved_settings` are these, if its model computes something else."""
 
     @abstractmethod
     def take_weights(self, init_from: str) -> None:
@@ -149,19 +151,15 @@ class Run(ABC):
         """What checkpoints hold besides, fit for `torch.load` without code."""
         return {}
 
-    def check_state(self, state: Mapping[str, Any], origin: str) -> None:
-        """Refuses a checkpoint if its model computes something else."""
-        self.check_same_model(state["settings"], origin)
-
     # What all have in common
 
     def _take(self, state: dict[str, Any], origin: str) -> None:
         """Loads the weights of a checkpoint, if it is one of this model and optimiser."""
         try:
-            self.check_state(state, origin)
+            self.check_state(state, self.saved, origin)
             checkpoint.load_weights(self.model, state["model"], origin)
             check_same_optimizer(self.settings["optim"], state["optimizer"], origin)
-            check_same_groups(self.model, self.settings["optim"], state, origin)
+            check_same_groups(self.model, self.settings["optim"], state["optimizer"], self.saved.get("optim"), origin)
         except CheckpointError as error:
             if self.start.in_own_folder:
                 raise CheckpointError(f"{error}. Or choose another output_dir: this one holds that run") from error
@@ -182,7 +180,7 @@ class Run(ABC):
     def run(self) -> bool:
         """Trains; returns whether the run came to its end. A run that is at its end already is left as it is."""
         if self.finished:
-            if self._model_is_older():
+            if model_is_older(self.start):
                 self.save_model()
             return True
         if self.ranks.device.type == "cpu":
@@ -214,36 +212,16 @@ class Run(ABC):
         return ended
 
     def _make_folders(self) -> Path:
-        folder = make_folder(self.start.folder, f"{self.name}-{'+'.join(source.name for source in self.sources)}")
-        if self.log_dir:
-            try:
-                check_writable(self.log_dir)
-            except OSError as error:
-                raise ConfigError(
-                    f"log_dir={str(self.log_dir)!r} cannot be written ({error.strerror}); give another one"
-                ) from error
+        name = f"{self.name}-{'+'.join(source.name for source in self.sources)}"
+        folder = make_folder(self.start.folder, name, self.log_dir)
         (folder / "config.yaml").write_text(self.settings_text)
         return folder
 
     def save_model(self) -> None:
         """Writes `model/` for `from_pretrained`."""
         if self.ranks.main and self.folder is not None:
-            folder = self.folder / "model"
-            card = folder / "README.md"
-            # The hub's library leaves a card that is there. Of a run that was finished already it may hold the measure.
-            if card.is_file() and not (self.finished and f", {self.done} steps" in card.read_text()):
-                card.unlink()
-            # First what they were trained on: weights that know too much of it harm nobody.
-            write_history(folder, self.heldout.past)
-            self.model.save_pretrained(folder, model_card_kwargs={"title": self.folder.name, "result": result(self)})
-
-    def _model_is_older(self) -> bool:
-        """Whether a run that is at its end was killed before it had written `model/`; `config.json` comes last in it."""
-        path, folder = self.start.checkpoint, self.folder
-        if path is None or folder is None or not self.start.in_own_folder:
-            return False
-        written = folder / "model" / "config.json"
-        return not written.exists() or written.stat().st_mtime < path.stat().st_mtime
+            steps = self.done if self.finished else None
+            write_model(self.model, self.folder, self.heldout.past, result(self), steps)
 
     def warmup_steps(self) -> int:
         """Optimiser steps in which the learning rate rises."""

@@ -90,15 +90,16 @@ def _newest_run() -> Path | None:
     return max(found)[1] if found else None
 
 
-def make_folder(folder: Path | None, name: str) -> Path:
-    """Makes the run's folder.
+def make_folder(folder: Path | None, name: str, log_dir: Path | None = None) -> Path:
+    """Makes the run's folder, and that of TensorBoard's files.
 
     Args:
         folder: where; None: `outputs/<name>-<time>`, with a number behind it where that is taken.
         name: of the run.
+        log_dir: for TensorBoard's files; None: within the run's.
 
     Raises:
-        ConfigError: it cannot be written.
+        ConfigError: one of them cannot be written.
     """
     try:
         if folder is None:
@@ -108,6 +109,11 @@ def make_folder(folder: Path | None, name: str) -> Path:
         raise ConfigError(
             f"output_dir={str(folder or OUTPUTS)!r} cannot be written ({error.strerror}); give another one"
         ) from error
+    try:
+        if log_dir:
+            check_writable(log_dir)
+    except OSError as error:
+        raise ConfigError(f"log_dir={str(log_dir)!r} cannot be written ({error.strerror}); give another one") from error
     return folder
 
 

@@ -6,8 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from muskie.errors import CheckpointError
 from muskie.models.recon_hooks import hook_numbers
 from muskie.models.reconstruction import ReconstructionModel
@@ -35,16 +33,16 @@ def check_same_network(model: ReconstructionModel, network: Mapping[str, Any], o
         )
 
 
-def network_of_state(state: Mapping[str, Any], model: ReconstructionModel) -> Mapping[str, Any]:
+def network_of_state(state: Mapping[str, Any], settings: Mapping[str, Any], model: ReconstructionModel) -> Mapping[str, Any]:
     """The network of a checkpoint of fine-tuning; of one that does not hold it, what its settings say of decoder and heads.
 
     Args:
         state: content of the checkpoint.
+        settings: those that it holds, in plain sections and keys.
         model: of the run, on whose backbone hooks are counted.
     """
     if "network" in state:
         return state["network"]
-    settings: Any = OmegaConf.to_container(OmegaConf.create(state["settings"])) or {}
     saved = settings.get("model") or {}
     said = ("decoder_depth", "depth_head", "published", "features")
     network = {key: saved[key] for key in said if saved.get(key) is not None}

@@ -136,6 +136,12 @@ def in_full(config: DictConfig, kind: Settings = PRETRAINING) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(plain))
 
 
+def saved_settings(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that a checkpoint holds as YAML, as plain sections and keys; `state` is its content."""
+    plain: Any = OmegaConf.to_container(OmegaConf.create(state["settings"]))
+    return plain or {}
+
+
 def as_if_now(settings: str, kind: Settings = PRETRAINING) -> str:
     """The settings of an earlier run, YAML, with what came since at its default; as they are where they no longer fit."""
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,39 +16,12 @@ from muskie.training import checkpoint
 from muskie.training.distributed import Ranks
 from muskie.training.guard import FiniteGuard, check_scale
 from muskie.training.optim import OptimConfig, build_optimizer, gradient_norm, restore_optimizer
+from muskie.training.run_plan import Measure, RunPlan
 from muskie.training.signals import StopSignal
 from muskie.training.tasks import Task
 from muskie.training.telemetry import Telemetry
 from muskie.training.trainer_config import TrainerConfig
 from muskie.training.window import Window
-
-
-@dataclass
-class Measure:
-    """Something that is measured while a model trains.
-
-    Attributes:
-        every: steps between; 0: at the end alone.
-        at_end: also at the end.
-        run: called with the model in evaluation mode and whether it is the end; gives scalars and lines for people. On
-            the first rank alone: None on the others, which wait.
-        lengthy: it may take long, and fail: a checkpoint is written before, an error is told and training goes on.
-    """
-
-    every: int
-    run: Callable[[bool], tuple[Mapping[str, float], str]] | None
-    at_end: bool = True
-    lengthy: bool = False
-
-
-@dataclass
-class RunPlan:
-    """What the trainer must know of the data's plan: the steps of the run, the reuse of each load, the number of sizes."""
-
-    steps: int
-    warmup_steps: int
-    reuse: int = 1
-    sizes: int = 1
 
 
 class Trainer:

@@ -154,6 +154,24 @@ def test_known_errors_of_poses_are_measured(script: ModuleType, monkeypatch: pyt
     assert found["lost", "ATE"] == pytest.approx(found["trivial", "ATE"]) and found["trivial", "ATE"] > 0.01
 
 
+def test_a_mirrored_world_is_the_worst(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    mirror = torch.diag(torch.tensor([1.0, -1, 1, 1], dtype=torch.float64))
+    models = {"mirrored": Oracle(SyntheticRooms(scenes=2, frames=8), 16, lambda poses: mirror @ poses)}
+    words = ROOMS.replace("data.frames", "data.scenes=2 data.frames") + " suite=[pose,trajectory,pointmap]"
+    tables = measured(script, monkeypatch, models, f"{words} pointmap.alignment=median pointmap.queries=100")
+    found = {(row.model, row.metric): row.value for table in tables for row in table.rows if row.pooling == ""}
+    assert found["mirrored", "AUC@30"] == found["mirrored", "RRA@15"] == found["mirrored", "RTA@30"] == 0
+    assert found["mirrored", "failed"] == 1 and found["mirrored", "ATE"] == pytest.approx(found["trivial", "ATE"])
+    assert found["mirrored", "missing"] == 1 and found["mirrored", "L1"] > 0.3
+
+
+def test_a_delta_that_no_sample_has_is_told_before_a_model_runs(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = {"oracle": Oracle(SyntheticRooms(scenes=3, frames=8), 16, lambda poses: pytest.fail("time is lost"))}
+    words = ROOMS.replace("data.frames", "data.scenes=3 data.frames") + " suite=[pose,trajectory] trajectory.delta=3"
+    with pytest.raises(ConfigError, match=r"trajectory\.delta=3: expected 1 to 2, for a sample has 3 views"):
+        measured(script, monkeypatch, models, words)
+
+
 def saved(folder: Path, backbone: Any) -> None:
     create_reconstruction_model(backbone, decoder_depth=1, features=8).save_pretrained(folder)
 

@@ -74,12 +74,13 @@ def test_each_data_set_has_a_protocol() -> None:
 def test_it_runs_frozen_and_not(name: str, model: Path, roots: dict[str, Path], script: ModuleType, tmp_path: Path) -> None:
     data = "synthetic" if name == "rooms" else name.split("_")[0]
     root = f" data.root={roots[data]}" if data in roots else ""
-    assert f"python scripts/evaluate.py RUN protocol={name} data={data}" in PROTOCOLS[name].read_text()
-    common = f"protocol={name} data={data}{root} size=[16,24] device=cpu pointmap.queries=50 {FEWER.get(name, '')}"
+    told = "" if name == "rooms" else " data.root=PATH"
+    assert f"python scripts/evaluate.py RUN protocol={name}{told}\n" in PROTOCOLS[name].read_text()
+    common = f"protocol={name}{root} size=[16,24] device=cpu pointmap.queries=50 {FEWER.get(name, '')}"
     assert script.evaluate(f"freeze=lists/{name}.json {common}".split()) == []
-    told = json.loads((tmp_path / "lists" / f"{name}.json").read_text())
+    frozen_as = json.loads((tmp_path / "lists" / f"{name}.json").read_text())
     views = VIEWS[name.split("_")[-1]]
-    for source, _, frames in told["samples"]:
+    for source, _, frames in frozen_as["samples"]:
         assert source == data and len(frames) == views == len(set(frames))
     measured = [
         script.evaluate(f"{model} untrained=false out={out} {common} {words}".split())
@@ -88,7 +89,7 @@ def test_it_runs_frozen_and_not(name: str, model: Path, roots: dict[str, Path], 
     for drawn, frozen in zip(*measured, strict=True):
         assert str(drawn.rows) == str(frozen.rows)
         assert all(row.count for row in drawn.rows), "something was measured"
-        count = len(told["samples"])
+        count = len(frozen_as["samples"])
         assert f"{count} samples of {views} views, " in drawn.notes[0]
         assert f"{count} samples of {views} views as listed in {name}.json (sha256 " in frozen.notes[0]
         perfect = {row.metric: row.value for row in drawn.rows if row.model == "truth" and row.pooling == ""}

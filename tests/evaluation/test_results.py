@@ -79,9 +79,16 @@ def test_a_table_without_a_summary_has_no_empty_one() -> None:
     ("value", "shown"),
     [
         (0.0, "0.0"),
-        (0.0494, "0.049"),
+        (1e-17, "0.0"),
+        (0.0000123, "1.23e-05"),
+        (0.0001234, "0.000123"),
+        (0.002134, "0.00213"),
+        (0.0494, "0.0494"),
+        (-0.0494, "-0.0494"),
+        (0.9996, "1.00"),
         (1.234, "1.23"),
-        (9.96, "10.0"),
+        (9.96, "9.96"),
+        (9.996, "10.0"),
         (99.94, "99.9"),
         (99.96, "100"),
         (1234.5, "1234"),
@@ -91,6 +98,14 @@ def test_a_table_without_a_summary_has_no_empty_one() -> None:
 def test_numbers_as_they_are_shown(value: float, shown: str) -> None:
     row = replace(ROW, metric="error (px)", value=value, low=math.nan, high=math.nan)
     assert cells(table([row]).short())[1][-1] == shown
+
+
+def test_every_unit_has_three_digits() -> None:
+    """Distances of a few thousandths differ in a table, as those in millimetres do; JSON and CSV have all digits."""
+    rows = [replace(ROW, model=name, metric="error (px)", value=value, low=value * 0.98, high=value * 1.03)
+            for name, value in (("one", 0.002134), ("other", 0.002261), ("in mm", 2.134))]  # fmt: skip
+    shown = [line[-1] for line in cells(table(rows).short())[1:]]
+    assert shown == ["0.00213 (0.00209–0.00220)", "0.00226 (0.00222–0.00233)", "2.13 (2.09–2.20)"]
 
 
 def test_files_are_read_back_as_they_were_written(tmp_path: Path) -> None:

@@ -382,7 +382,24 @@ def test_the_hubs_own_way_refuses_weights_that_are_not_complete(tmp_path: Path) 
     save_file({k: v for k, v in weights.items() if k != "camera_head.translation.bias"}, tmp_path / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"camera_head\.translation\.bias"):
         ReconstructionModel.from_pretrained(tmp_path)
-    assert ReconstructionModel.from_pretrained(tmp_path, strict=False).patch_size == 4
+
+
+@pytest.mark.parametrize("load", [load_reconstruction_model, ReconstructionModel.from_pretrained], ids=["ours", "the hub's"])
+def test_weights_that_do_not_fit_are_named_where_that_is_allowed(load: Any, tmp_path: Path) -> None:
+    """And the others are taken."""
+    model = lively(small()).float()
+    model.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    kept = {k: v for k, v in weights.items() if k != "camera_head.translation.bias"}
+    save_file({**kept, "extra.weight": torch.zeros(1)}, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"camera_head\.translation\.bias"):
+        load(tmp_path)
+    with pytest.warns(UserWarning) as told:
+        found = load(tmp_path, strict=False).state_dict()
+    (line,) = [str(warning.message) for warning in told if "does not fit the model" in str(warning.message)]
+    assert "1 missing, which keep fresh values: camera_head.translation.bias; 1 unexpected" in line
+    assert "extra.weight" in line
+    assert all(torch.equal(found[name], value) for name, value in kept.items())
 
 
 def test_models_of_another_kind_are_told_apart(tmp_path: Path) -> None:

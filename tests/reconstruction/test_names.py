@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from muskie.reconstruction.names import file_stems, printable
+from muskie.reconstruction.names import as_lines, as_words, file_stems, printable
 
 
 def test_names_stay_where_they_can() -> None:
@@ -42,3 +42,23 @@ def test_bytes_that_are_no_unicode() -> None:
     name = b"caf\xe9.jpg".decode(errors="surrogateescape")
     assert printable(name) == "caf?.jpg" and file_stems([name]) == ["caf"]
     assert printable("süd 日本") == "süd 日本"
+
+
+BREAKS = [chr(code) for code in (*range(32), *range(127, 160), 0x2028, 0x2029)]
+SPACES = [" ", "\u00a0", "\u2003", "\u3000"]
+
+
+def test_lines_and_words_stay_whole() -> None:
+    for letter in BREAKS:
+        assert as_lines([f"a{letter}b.jpg"]) == as_words([f"a{letter}b.jpg"]) == ["a_b.jpg"], repr(letter)
+    for letter in SPACES:
+        assert as_lines([f"a{letter}b.jpg"]) == [f"a{letter}b.jpg"] and as_words([f"a{letter}b.jpg"]) == ["a_b.jpg"]
+    plain = ["süd/日本.JPG", "a-b_c.1#2.png", b"caf\xe9.jpg".decode(errors="surrogateescape")]
+    assert as_lines(plain) == as_words(plain) == plain
+
+
+def test_lines_and_words_are_all_different() -> None:
+    for names in (["a b", "a_b", "a\nb"], ["a\0", "a_", "c"], ["\n", "\r"], ["a b", "a\u00a0b"]):
+        assert len(set(as_words(names))) == len(set(as_lines(names))) == len(names)
+        for word, line in zip(as_words(names), as_lines(names), strict=True):
+            assert word.split() == [word] and line.splitlines() == [line] and "\0" not in line

@@ -66,6 +66,17 @@ def test_a_run_says_the_size(model: ReconstructionModel, photographs: Path, tmp_
     assert max(muskie.reconstruct(photographs, run, 40).size) == 40
 
 
+def test_a_model_says_the_size_wherever_its_folder_lies(photographs: Path, tmp_path: Path) -> None:
+    network = create_reconstruction_model(TINY, decoder_depth=1, features=16)
+    network.note_training([16, 24], [4])
+    network.save_pretrained(tmp_path / "model")
+    for given in (network, tmp_path / "model"):
+        assert max(muskie.reconstruct(photographs, given).size) == 24
+    for size, told in ((48, 0), (56, 1)):
+        notes = muskie.reconstruct(photographs, network, size).notes
+        assert sum(note.startswith(f"views of {size} px by a model that was trained at 24 px") for note in notes) == told
+
+
 def test_arguments_of_another_type_are_told(model: ReconstructionModel, photographs: Path) -> None:
     with pytest.raises(CheckpointError, match=r"model=MaskedViewModel.* is a pre-training model.*train_ffrecon"):
         muskie.reconstruct(photographs, muskie.create_model(**TINY))  # type: ignore[arg-type]

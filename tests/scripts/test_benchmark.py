@@ -27,9 +27,10 @@ from muskie.training.measure import BareCalls, SquareProduct
 from muskie.training.memory import keep_freed_memory, peak_resident_bytes, resident_bytes, step_bytes
 from muskie.training.optim import OptimConfig
 from muskie.training.random_step import StepSetting, TrainingStep
+from muskie.training.run_plan import RunPlan
 from muskie.training.tasks import MaskedViews
 from muskie.training.telemetry import Telemetry
-from muskie.training.trainer import RunPlan, Trainer
+from muskie.training.trainer import Trainer
 from muskie.training.trainer_config import TrainerConfig
 
 REPOSITORY = Path(__file__).parents[2]

@@ -168,6 +168,24 @@ def test_mistakes_end_in_a_line_and_leave_nothing(
         assert not (tmp_path / "deep").exists(), words
 
 
+def test_files_of_somebody_else_are_refused_before_a_model_is_loaded(
+    script: ModuleType, saved: Path, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    words = [str(photographs), "--model", str(saved), "--out", str(out), "--size", "32", "--device", "cpu"]
+    script.main([*words, "--formats", "ply"])
+    (out / "depth").mkdir()
+    (out / "depth" / "a.png").write_text("mine")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with monkeypatch.context() as patch:
+        patch.setattr(script, "reconstruct", lambda *_, **__: pytest.fail("time is lost"))
+        with pytest.raises(SystemExit, match=r"depth/a\.png' is not of the earlier reconstruction, and might be replaced"):
+            script.main([*words, "--formats", "ply", "maps", "--overwrite"])
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    script.main([*words, "--formats", "ply", "--overwrite"])
+    assert (out / "depth" / "a.png").read_text() == "mine"
+
+
 def test_what_the_script_tells(
     script: ModuleType, saved: Path, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

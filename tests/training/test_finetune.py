@@ -40,6 +40,29 @@ def test_a_run_from_start_to_end(tmp_path: Path) -> None:
     assert [entry["data"]["scenes"] for entry in history(tmp_path / "model") or []] == [6]
 
 
+def test_a_saved_model_knows_the_sizes_and_views_it_was_trained_at(tmp_path: Path) -> None:
+    """Also one that is written later, when other sizes are asked for; and none of it changes what it computes."""
+    words = ["plan.sizes=[24,16]", "holdout.share=0", "trainer.steps=1", f"output_dir={tmp_path / 'run'}"]
+    config = tmp_path / "run" / "model" / "config.json"
+    network = finished(words).model.network()
+    for _ in range(2):
+        model = load_reconstruction_model(tmp_path / "run")
+        assert (model.trained_sizes, model.trained_views) == ([16, 24], [2, 4])
+        assert model.network() == network and model.untrained().trained_sizes == []
+        config.unlink()  # as if the run had been killed before
+        assert finetuning([*words, "plan.sizes=[32]", "plan.views_per_scene=[1]"]).run()
+    assert finished([f"init_from={tmp_path / 'run'}", f"output_dir={tmp_path / 'next'}"]).model.trained_sizes == [16]
+    old = {key: value for key, value in json.loads(config.read_text()).items() if not key.startswith("trained_")}
+    config.write_text(json.dumps(old))
+    assert load_reconstruction_model(tmp_path / "run").trained_sizes == []
+
+
+def test_narrow_heads_on_a_wide_backbone_are_told() -> None:
+    assert len(finetuning([]).notes) == 1
+    told = finetuning(["model.features=2"]).notes[1]
+    assert told == "note: model.features=2 is little for a backbone of 24 channels; null: half of them"
+
+
 def test_half_precision_does_not_reach_what_is_measured(tmp_path: Path) -> None:
     """Of a run in bf16: the point maps are measured, and written, in float32."""
     run = finished(["trainer.precision=bf16", f"output_dir={tmp_path}"])

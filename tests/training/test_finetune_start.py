@@ -19,6 +19,7 @@ from muskie.models.variants import create_model
 from muskie.training import checkpoint
 from muskie.training.distributed import Ranks
 from muskie.training.report import introduction
+from muskie.training.settings import saved_settings
 
 
 def test_a_resumed_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
@@ -56,6 +57,22 @@ def test_weights_of_a_checkpoint(tmp_path: Path) -> None:
     assert run.done == 0 and same_bits(run.model.state_dict(), checkpoint.load(early)["model"])
 
 
+def test_a_model_to_start_from_brings_its_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though a newer pre-training run of another shape lies where `auto` looks."""
+    monkeypatch.chdir(tmp_path)
+    finished(["output_dir=run"])
+    create_model("muskie_tiny", width=48, depth=2, heads=2).save_pretrained("outputs/newest/model")
+    first = checkpoint.load(Path("run/checkpoints/step-00000004.pt"))
+    for given in ("run", "run/checkpoints/step-00000004.pt"):
+        run = finetuning(["backbone=auto", f"init_from={given}"])
+        assert run.done == 0 and same_bits(run.model.state_dict(), first["model"])
+        assert run.backbone_told == f"backbone: that of {given}" and run.past == first["past"]
+    finished(["backbone=auto", "init_from=run", "output_dir=next"])
+    assert OmegaConf.load("next/config.yaml").backbone == "run"
+    shutil.rmtree("run")
+    assert finetuning(["backbone=auto", "output_dir=next", "trainer.steps=6"]).done == 4, "goes on without either"
+
+
 def test_rates_of_layers_that_change_the_groups_are_refused(tmp_path: Path) -> None:
     finished([f"output_dir={tmp_path / 'run'}"])
     words = [f"resume={tmp_path / 'run'}", f"output_dir={tmp_path / 'next'}", "trainer.steps=6"]
@@ -70,6 +87,23 @@ def test_rates_of_layers_that_change_the_groups_are_refused(tmp_path: Path) -> N
     finished([*words, "optim.backbone_rate=0.3"])
     scales = {group["scale"] for group in state(tmp_path / "next")["optimizer"]["param_groups"]}
     assert scales == {0.3, 1.0}, "the same groups: the new rate counts"
+
+
+def test_a_checkpoint_is_judged_by_the_settings_that_the_run_has_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once: what checks it is given them."""
+    finished([f"output_dir={tmp_path / 'run'}", "trainer.steps=2"])
+    read: list[dict[str, Any]] = []
+
+    def other(state: dict[str, Any]) -> dict[str, Any]:
+        read.append(saved_settings(state))
+        return {**read[-1], "optim": {**read[-1]["optim"], "frozen_layers": 2}}
+
+    monkeypatch.setattr("muskie.training.run.saved_settings", other)
+    with pytest.raises(CheckpointError, match=r"optim\.frozen_layers=2 and not 1;"):
+        finetuning([f"output_dir={tmp_path / 'run'}", "optim.frozen_layers=1"])
+    assert len(read) == 1 and read[0]["optim"]["frozen_layers"] == 0
 
 
 def test_the_published_name_of_a_checkpoint(tmp_path: Path) -> None:

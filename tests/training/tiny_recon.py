@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tiny import ONE, REPOSITORY
 
 from muskie.overrides import compose_config, read_overrides
+from muskie.training.distributed import Ranks
 from muskie.training.finetune import FINETUNING, Finetuning
 
 CONFIGS = REPOSITORY / "configs"
@@ -34,9 +35,9 @@ SMALL = [
 ]
 
 
-def finetuning(words: Sequence[str]) -> Finetuning:
+def finetuning(words: Sequence[str], ranks: Ranks = ONE) -> Finetuning:
     typed = read_overrides([*SMALL, *words], CONFIGS, "ffrecon", FINETUNING.sections.names())
-    return Finetuning(compose_config(CONFIGS, "ffrecon", typed), ONE)
+    return Finetuning(compose_config(CONFIGS, "ffrecon", typed), ranks)
 
 
 def finished(words: Sequence[str]) -> Finetuning:

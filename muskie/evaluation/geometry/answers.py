@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from muskie.errors import ConfigError
 from muskie.evaluation.geometry import depth_metrics, pointmap_metrics, pose_metrics, trajectory
 from muskie.evaluation.geometry.columns import HEADLINES, SHARES, columns
 from muskie.evaluation.geometry.depth_metrics import DepthConfig
@@ -84,9 +83,7 @@ def trajectory_part(found: Answer, true: Answer, config: Any = None) -> dict[str
         ConfigError: a sample has too few views for `delta`.
     """
     settings = config if isinstance(config, TrajectoryConfig) else TrajectoryConfig()
-    if settings.delta >= len(true.cam2world) >= trajectory.MIN_POSES:
-        views = len(true.cam2world)
-        raise ConfigError(f"trajectory.delta={settings.delta}: expected 1 to {views - 1}, for a sample has {views} views")
+    trajectory.check_delta(settings.delta, [len(true.cam2world)])
     poses = found.cam2world.numpy(), true.cam2world.numpy()
     return trajectory.trajectory_errors(*poses, settings.alignment, settings.delta).scores()
 

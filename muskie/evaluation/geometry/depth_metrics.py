@@ -8,6 +8,9 @@ Alignments, as the tables after MonST3R (Zhang et al., ICLR 2025) name them:
 - `"scale and shift"`: least absolute deviations, exactly. The published optimiser (Adam, 1000 steps of 1e-4) stops on its
   way there, so errors here are lower than published ones where the median ratio is far from the best scale.
 
+No scale is below 0, which would make near far: a prediction that only such a one would fit gets a scale of 0. With a shift
+that is the best constant depth, without one a depth of 0 everywhere.
+
 One alignment a scene (video depth) or a view (single pictures). Several scenes are averaged with the number of their valid
 pixels as weights, as published: `ratio_of_sums` of score · pixels and pixels; with ones in the place of pixels it is the
 mean over scenes. A table says which.
@@ -111,12 +114,13 @@ def depth_errors(
 
 
 def align_depth(prediction: Tensor, truth: Tensor, alignment: Alignment) -> Tensor:
-    """Finite depths [N], aligned to true ones [N], N >= 1; not finite where no scale exists (all of them 0)."""
+    """Finite depths [N], aligned to true ones [N], N >= 1, by a scale of 0 or more; not finite where no scale exists (all of
+    them 0)."""
     if alignment == "median":
         middles = [torch.from_numpy(np.median(depth.numpy(), keepdims=True)) for depth in (truth, prediction)]
-        return prediction * (middles[0] / middles[1])
+        return prediction * (middles[0] / middles[1]).clamp(min=0)
     if alignment == "scale":
-        return prediction * weiszfeld_scale(prediction, truth)
+        return prediction * weiszfeld_scale(prediction, truth).clamp(min=0)
     if alignment == "scale and shift":
         scale, shift = l1_scale_and_shift(prediction, truth)
         return prediction * scale + shift

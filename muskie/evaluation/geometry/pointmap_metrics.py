@@ -24,6 +24,7 @@ from torch import Tensor
 
 from muskie.alignment import Similarity, umeyama
 from muskie.errors import ConfigError, DataError
+from muskie.evaluation.geometry.camera_check import can_be_cameras
 from muskie.evaluation.geometry.nearest import NEIGHBOURS, Cloud, icp
 from muskie.geometry import invert, transform_points
 from muskie.streams import stream
@@ -126,7 +127,10 @@ def pointmap_errors(
 
 
 def in_first_camera(points: Tensor, cam2world: Tensor) -> Tensor:
-    """Points of the world [V, H, W, 3] in the frame of the first of the cameras [V, 4, 4]."""
+    """Points of the world [V, H, W, 3] in the frame of the first of the cameras [V, 4, 4]; NaN if that can be none, for what
+    a mirror sees would be right again in a mirrored world (`can_be_cameras`)."""
+    if not can_be_cameras(cam2world[0].numpy()):
+        return torch.full_like(points, torch.nan)
     return transform_points(invert(cam2world[0]), points.flatten(0, -2)).view_as(points)
 
 

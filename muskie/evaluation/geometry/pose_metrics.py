@@ -6,7 +6,8 @@ translation is the centre of camera j in camera i. Neither the world frame nor t
 The direction of translation is compared without its sign, as published: opposite directions are the same, and no error is
 above 90 degrees. *Signed* metrics tell them apart, and go up to 180. Where a true or predicted pair has no translation,
 there is no direction, and the error is 90 degrees either way, as the published code has it up to rounding. A prediction
-that is not finite has errors of 180 degrees (rotation, signed translation) and 90 (translation): it counts.
+that is not finite, or whose rotation is none (scaled, skewed, or mirrored; `can_be_cameras`), has errors of 180 degrees
+(rotation, signed translation) and 90 (translation): it counts.
 
 All metrics are shares in 0 to 1. That of several scenes is either pooled over pairs (`ratio_of_sums` of score · pairs and
 pairs) or the mean over scenes: both are in use, so a table says which.
@@ -20,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from muskie.errors import DataError
+from muskie.evaluation.geometry.camera_check import can_be_cameras, check_true_cameras
 from muskie.evaluation.two_view.pose_errors import direction_error, rotation_error
 
 DEGREES = (5, 15, 30)
@@ -47,16 +48,15 @@ def pair_errors(prediction: ArrayLike, truth: ArrayLike) -> PairErrors:
     """Errors of the relative poses of all pairs.
 
     Args:
-        prediction, truth: cam2world [..., V, 4, 4], on the CPU. Where a prediction has a value that is not finite, all
-            pairs of this view count as failed.
+        prediction, truth: cam2world [..., V, 4, 4], on the CPU. Where a prediction cannot be a camera, all pairs of this
+            view count as failed.
 
     Raises:
-        DataError: a true pose is not finite.
+        DataError: a true pose is not finite, or its rotation is none.
     """
     found, true = np.asarray(prediction, np.float64), np.asarray(truth, np.float64)
-    if not np.isfinite(true).all():
-        raise DataError("a true camera is not finite; leave views without a known pose out")
-    known = np.asarray(np.isfinite(found).all((-1, -2)))
+    check_true_cameras(true)
+    known = np.asarray(can_be_cameras(found))
     first, second = np.triu_indices(true.shape[-3], k=1)
     failed = ~(known[..., first] & known[..., second])
     found = np.where(known[..., None, None], found, np.eye(4))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -11,7 +12,8 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from muskie.alignment import Similarity, one_place, umeyama
-from muskie.errors import ConfigError, DataError
+from muskie.errors import ConfigError
+from muskie.evaluation.geometry.camera_check import can_be_cameras, check_true_cameras
 from muskie.evaluation.two_view.pose_errors import rotation_error
 from muskie.geometry import invert
 
@@ -19,6 +21,10 @@ ATE, RPE_TRANSLATION, RPE_ROTATION, FAILED = "ATE", "RPE translation", "RPE rota
 COLUMNS = (ATE, RPE_TRANSLATION, RPE_ROTATION, FAILED)
 
 MIN_POSES = 3
+
+STILL = 8 * float(np.finfo(np.float32).eps)
+"""Centres none of which is farther from their mean than this share of the largest coordinate stand still: poses are kept,
+and said by models, in float32, and what its rounding leaves of a place is no motion that a scale could be told by."""
 
 Alignment = Literal["sim3", "se3", "none"]
 
@@ -74,11 +80,12 @@ def trajectory_errors(
 ) -> TrajectoryErrors:
     """Errors of one sequence, every frame of which counts. The score of several is the mean over sequences.
 
-    Fewer than 3 true poses, or true ones that stand still, measure nothing: all errors are NaN, and such a sequence is the
-    data's fault. A prediction that stands still or is not finite somewhere leaves the scale open: it *failed*, and
-    counts as a camera that stands still at the best place. That is an ATE that no prediction exceeds after Sim(3). The
-    rotation of one that is not finite has an RPE of 180 degrees. Positions on one line leave a turn about it open, which
-    changes no error here (evo refuses them).
+    Fewer than 3 true poses, or true ones that stand still (up to rounding, `STILL`), measure nothing: all errors are NaN,
+    and such a sequence is the data's fault. A prediction that stands still leaves the scale open, and one that cannot be
+    cameras somewhere (`can_be_cameras`: not finite, or a rotation that is none) is no trajectory: it *failed*, and counts as
+    a camera that stands still at the best place. That is an ATE that no prediction exceeds after Sim(3). The rotation of
+    one that cannot be cameras has an RPE of 180 degrees. Positions on one line leave a turn about it open, which changes no
+    error here (evo refuses them).
 
     Args:
         prediction, truth: cam2world [V, 4, 4], in the order of time, on the CPU.
@@ -87,30 +94,47 @@ def trajectory_errors(
         delta: frames from one pose to the next of RPE; all such pairs count.
 
     Raises:
-        DataError: a true pose is not finite.
+        DataError: a true pose is not finite, or its rotation is none.
         ValueError: there is no frame `delta` after the first.
     """
     found, true = (torch.from_numpy(np.asarray(poses, np.float64).copy()) for poses in (prediction, truth))
-    if not true.isfinite().all():
-        raise DataError("a true camera is not finite; leave views without a known pose out")
+    check_true_cameras(true.numpy())
     centres = true[:, :3, 3]
-    if len(true) < MIN_POSES or one_place(centres):
+    if len(true) < MIN_POSES or one_place(centres, rounding=STILL):
         return TrajectoryErrors(np.nan, np.nan, np.nan, np.nan, failed=False)
     if not 1 <= delta < len(true):
         raise ValueError(f"delta={delta}: expected 1 to {len(true) - 1}, for there are {len(true)} poses")
-    finite = bool(found.isfinite().all())
-    failed = not finite or (alignment == "sim3" and bool(one_place(found[:, :3, 3])))
+    sound = bool(can_be_cameras(found.numpy()).all())
+    failed = not sound or (alignment == "sim3" and bool(one_place(found[:, :3, 3], rounding=STILL)))
     if failed:
-        standing = (found if finite else true).clone()
+        standing = (found if sound else true).clone()
         standing[:, :3, 3] = centres.mean(0)
         translation, rotation = _relative_errors(standing, true, delta)
         ate = _rms(standing[:, :3, 3] - centres)
-        return TrajectoryErrors(ate, translation, rotation if finite else 180.0, scale=np.nan, failed=True)
+        return TrajectoryErrors(ate, translation, rotation if sound else 180.0, scale=np.nan, failed=True)
     by = _alignment(found[:, :3, 3], centres, alignment)
     moved = by.poses(found)
     return TrajectoryErrors(
         _rms(moved[:, :3, 3] - centres), *_relative_errors(moved, true, delta), scale=float(by.scale), failed=False
     )
+
+
+def check_delta(delta: int, lengths: Iterable[int]) -> None:
+    """To be called before models run. Sequences that are too short to be measured at all may be of any length.
+
+    Args:
+        delta: see `TrajectoryConfig`.
+        lengths: views of each sequence.
+
+    Raises:
+        ConfigError: one that is measured has no frame `delta` after its first.
+    """
+    shortest = min((length for length in lengths if length >= MIN_POSES), default=None)
+    if shortest is not None and delta >= shortest:
+        raise ConfigError(
+            f"trajectory.delta={delta}: expected 1 to {shortest - 1}, for a sample has {shortest} views; take a smaller "
+            f"delta, or more views"
+        )
 
 
 def _alignment(source: Tensor, target: Tensor, alignment: Alignment) -> Similarity:

@@ -45,6 +45,10 @@ class PairChoice(ViewChoice):
             problems.append(f"pairs.views={self.views}: a pair has 2; of multi-view suites, set views.views")
         if not 0 <= self.overlap <= 1:
             problems.append(f"pairs.overlap={self.overlap}: expected a share in [0, 1]")
+        if self.rule == BY_ANGLE and self.samples is not None and self.samples < len(self.bins) - 1:
+            problems.append(
+                f"pairs.samples={self.samples}: by_angle divides them among {len(self.bins) - 1} bins, one at least"
+            )
         if problems:
             raise ConfigError("\n".join(problems))
 
@@ -57,28 +61,35 @@ class PairChoice(ViewChoice):
         if self.list is not None:
             return AnglePairs(self._two(self.choose(index)), [])
         if self.rule == BY_ANGLE:
-            count = max((self.samples or 64 * (len(self.bins) - 1)) // (len(self.bins) - 1), 1)
+            bins = len(self.bins) - 1
+            count = 64 if self.samples is None else self.samples // bins
             return pairs_by_angle(self.among(index), self.bins, count, self.seed, overlap=self.overlap)
         if self.rule == LISTED:
-            listed = [views for source in index.sources if isinstance(source, PairList) for views in listed_pairs(source)]
+            index = self.among(index)
+            lists = [source for source in index.sources if isinstance(source, PairList)]
+            listed = [views for source in lists for views in listed_pairs(source, index)]
             if not listed:
                 raise DataError("pairs.rule=listed takes the pairs of a list: data=pairs data.root=PATH data.pairs=FILE")
             return AnglePairs([listed[n] for n in evenly(len(listed), self.samples or len(listed))], [])
         return AnglePairs(self.choose(index), [])
 
     def _two(self, sets: ViewSets) -> ViewSets:
-        if longer := [views.name for views in sets if len(views.frames) != 2]:
+        if longer := [number for number, views in enumerate(sets) if len(views.frames) != 2]:
             raise DataError(
-                f"pairs.list={self.list!r}: {len(longer)} of {len(sets)} samples are no pairs, such as {longer[0]}"
+                f"pairs.list={self.list!r}: {len(longer)} of {len(sets)} samples are no pairs, such as "
+                f"{sets[longer[0]].name} (sample {longer[0]}, counted from 0); views.list= takes them"
             )
         return sets
 
     def __str__(self) -> str:
         if self.list is None and self.rule == BY_ANGLE:
-            return f"2 views by viewpoint angle, overlap {self.overlap:g}"
-        return "2 views as listed" if self.list is None and self.rule == LISTED else super().__str__()
+            return f"2 views by viewpoint angle, overlap {self.overlap:g}{self._named()}"
+        return f"2 views as listed{self._named()}" if self.list is None and self.rule == LISTED else super().__str__()
 
 
-def listed_pairs(source: PairList) -> list[ViewSet]:
-    """All pairs of a list, in its order."""
-    return [ViewSet(source, scene, tuple(scene.frames)) for scene in map(source.scene, range(len(source)))]
+def listed_pairs(source: PairList, index: SceneIndex | None = None) -> list[ViewSet]:
+    """The pairs of a list, in its order: all, or those of an index, of whose places they then have both pictures."""
+    if index is None:
+        return [ViewSet(source, scene, tuple(scene.frames)) for scene in map(source.scene, range(len(source)))]
+    places = (index.place(source, number) for number in range(index.places(source)))
+    return [ViewSet(source, place.scene, tuple(place.frames)) for place in places if len(place.frames) == 2]

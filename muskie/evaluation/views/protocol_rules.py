@@ -30,7 +30,7 @@ def strided(index: SceneIndex, views: int | None, distance: int, count: int | No
         DataError: no scene has two such frames with a camera.
     """
     found = []
-    for place in spread(index, count):
+    for place in spread(index, count, distance + 1):
         wanted = range(0, len(place.frames), distance)[:views]
         numbers = [number for number in wanted if known_camera(place, place.frames[number]) is not None]
         if len(numbers) > 1:

@@ -1,40 +1,20 @@
-"""Samples frozen in a file: which frames of which scene make one sample, in their order, whoever measures and wherever the
-data lies.
+"""Frozen samples, found in the data: the same frames, whoever measures and wherever the data lies.
 
-    {
-     "format": "muskie views", "version": 1,
-     "rule": {"rule": "random", "views": 10, "seed": 0, ...},
-     "generated": {},
-     "samples": [
-      ["co3d", "apple/110_13051_23361", ["frame000012.jpg", "frame000003.jpg", ...]],
-      ...
-     ]
-    }
-
-A sample is the name of its source, that of the scene, and its frames. `rule` says how they were drawn; a list that was
-written by hand may have null there. `generated` holds the arguments of sources without files, which rendered other pictures
-under the same names if they differed.
+How they are written is `muskie.evaluation.views.list_files`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from muskie.config import schema
 from muskie.data.index import SceneIndex
 from muskie.data.scene import Scene, SceneSource
-from muskie.errors import ConfigError, DataError
-from muskie.evaluation.views.view_set import ViewSet
-from muskie.paths import typed_path
-
-FORMAT, VERSION = "muskie views", 1
-SHOWN = 5
-"""Names that a message tells."""
+from muskie.errors import DataError
+from muskie.evaluation.views.generated import differences
+from muskie.evaluation.views.view_set import ViewSet, named_scenes, shown
 
 Sample = tuple[str, str, tuple[str, ...]]
 """Source, scene, frames."""
@@ -51,26 +31,52 @@ class ViewList:
         rule: the settings that drew them; empty where nobody says.
         generated: the arguments of sources without files, by name.
         sha256: of the file, as `sha256sum` tells it.
+        note: a text of whoever wrote it.
     """
 
     file: Path
     key: str
     samples: Sequence[Sample]
     rule: Mapping[str, Any]
-    generated: Mapping[str, Any]
+    generated: Mapping[str, Mapping[str, Any]]
     sha256: str
+    note: str = ""
 
     def __str__(self) -> str:
-        drawn = ", ".join(f"{name} {value}" for name, value in self.rule.items() if value is not None)
+        drawn = ", ".join(_said(name, value) for name, value in self.rule.items() if value is not None)
         how = f", drawn by {drawn}" if drawn else ""
-        return f"as listed in {self.file.name} (sha256 {self.sha256[:12]}{how})"
+        note = f', its note: "{self.note}"' if self.note else ""
+        return f"as listed in {self.file.name} (sha256 {self.sha256[:12]}{how}{note})"
+
+    def at_odds(self, given: Mapping[str, Any], rules: Mapping[str, Sequence[str]]) -> list[str]:
+        """What settings that are given beside the list say else than it does: a message each.
+
+        A list is used as it is, so that such a setting would be without effect. Where it says no rule, nothing is known.
+
+        Args:
+            given: setting -> value, as JSON can say it.
+            rules: the settings that each known rule goes by.
+        """
+        section, drawn = self.key.removesuffix(".list"), self.rule.get("rule")
+        problems = []
+        for name, value in given.items() if self.rule else ():
+            if name in self.rule:
+                how = f"{name}={self.rule[name]}" if self.rule[name] != value else ""
+            else:  # a list that says little, or by a rule from elsewhere, may mean anything
+                how = f"rule={drawn}, which does not go by {name}" if drawn in rules else ""
+            if how:
+                problems.append(
+                    f"{section}.{name}={value}: {str(self.file)!r} was drawn with {how}, and a list is used as it is; leave "
+                    f"{section}.{name} out"
+                )
+        return problems
 
     def view_sets(self, index: SceneIndex) -> list[ViewSet]:
         """The samples, found in the data.
 
         Raises:
             DataError: scenes or frames that the data does not have, or that do not belong to this part of it; all counted,
-                the first named.
+                the first named, with the number of its sample.
         """
         sources = self._sources(index)
         self._check_generated(sources)
@@ -83,7 +89,7 @@ class ViewList:
                 lost += [f"{source}/{scene}: {frame}" for frame in self._frames(source)[scene] if frame not in there]
         total = sum(len(frames) for source in sources for frames in self._frames(source).values())
         problems = [
-            f"{len(names)} of {count} {what} are not in the data: {_shown(names)}"
+            f"{len(names)} of {count} {what} are not in the data: {shown(names)} (the first in {self._sample_of(names[0])})"
             for names, count, what in ((missing, len(self._places()), "scenes"), (lost, total, "frames"))
             if names
         ]
@@ -109,24 +115,33 @@ class ViewList:
                 found.setdefault(scene, {}).update(dict.fromkeys(frames))
         return found
 
+    def _sample_of(self, name: str) -> str:
+        """The first sample of a source, a scene (`source/scene`) or a frame (`source/scene: frame`), in words."""
+        number = next(
+            number
+            for number, (source, scene, frames) in enumerate(self.samples)
+            if name in (source, f"{source}/{scene}", *(f"{source}/{scene}: {frame}" for frame in frames))
+        )
+        return f"sample {number}, counted from 0"
+
     def _sources(self, index: SceneIndex) -> dict[str, SceneSource]:
         named = dict.fromkeys(source for source, _, _ in self.samples)
         there = [source.name for source in index.sources]
         if absent := [name for name in named if name not in there]:
             raise DataError(
                 f"{self._name} is of {', '.join(map(repr, named))}, and the data has no {', '.join(map(repr, absent))} "
-                f"(it is {', '.join(map(repr, there))}); give the data of the list"
+                f"(it is {', '.join(map(repr, there))}), as {self._sample_of(absent[0])}, has; give the data of the list"
             )
-        _one_of_each_name(index.sources)
+        one_of_each_name(index.sources)
         return {source.name: source for source in index.sources if source.name in named}
 
     def _check_generated(self, sources: Mapping[str, SceneSource]) -> None:
         for name, source in sources.items():
-            now, then = _arguments(source), self.generated.get(name)
-            if then is not None and now is not None and then != now:
-                differ = [key for key in now if now[key] != then.get(key)]
-                told = ", ".join(f"{source.config_key}.{key}={now[key]} (the list: {then.get(key)})" for key in differ)
-                raise DataError(f"{self._name} was drawn from other {name!r} scenes: {told}; give the settings of the list")
+            then = self.generated.get(name)
+            if then is not None and (told := differences(source, then)):
+                raise DataError(
+                    f"{self._name} was drawn from other {name!r} scenes: {', '.join(told)}; give the settings of the list"
+                )
 
     def _check_part(self, index: SceneIndex, sets: Sequence[ViewSet]) -> None:
         if index.part == "all":
@@ -135,81 +150,26 @@ class ViewList:
         outside = wanted - index.among(wanted)
         if outside:
             part = {"heldout": "held-out", "train": "training"}[index.part]
+            first = next(number for number, views in enumerate(sets) if outside & {*views.identities})
             raise DataError(
                 f"{self._name}: {len(outside)} of {len(wanted)} frames are not among the {part} frames of the data: "
-                f"{_shown(sorted(outside))}; part=all measures them all the same, and the table says who was trained on them"
+                f"{shown(sorted(outside))} (the first in sample {first}, counted from 0); part=all measures them all the "
+                f"same, and the table says who was trained on them"
             )
 
 
-def read_list(file: str, key: str) -> ViewList:
-    """Reads a list; the data is not looked at.
-
-    Args:
-        file: the path.
-        key: what named it, for messages.
-
-    Raises:
-        ConfigError: there is no such file, or it is no list of this version.
-    """
-    path = typed_path(file, key)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ConfigError(f"{key}={file!r} cannot be read ({error.strerror}); freeze=FILE writes one") from error
-    try:
-        told = json.loads(content)
-        if not isinstance(told, dict) or told.get("format") != FORMAT:
-            raise ValueError(f'expected {{"format": "{FORMAT}", ...}}')
-        if told.get("version") != VERSION:
-            raise ValueError(f"version {told.get('version')!r}: this code reads version {VERSION}")
-        rule, generated = told.get("rule") or {}, told.get("generated") or {}
-        if not isinstance(rule, dict) or not isinstance(generated, dict):
-            raise ValueError("rule and generated are no mappings")
-        samples = [_sample(number, sample) for number, sample in enumerate(told.get("samples") or ())]
-        if not samples:
-            raise ValueError("samples is empty")
-    except ValueError as error:  # JSON's own and those above
-        raise ConfigError(f"{key}={file!r} is no list of views: {error}; freeze=FILE writes one") from error
-    return ViewList(path, key, samples, rule, generated, hashlib.sha256(content).hexdigest())
+def one_of_each_name(sources: Sequence[SceneSource]) -> None:
+    """Raises `DataError` where two sources have one name, by which a list tells them apart."""
+    names = [source.name for source in sources]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(
+            f"two sources are called {twice[0]!r}, by which a list of views tells them apart; take one of them at a time"
+        )
 
 
-def write_list(file: Path, sets: Sequence[ViewSet], rule: Mapping[str, Any]) -> None:
-    """Writes samples to a new file, a line each.
-
-    Args:
-        file: its folder is made.
-        sets: the samples.
-        rule: the settings that drew them, as JSON can say them.
-
-    Raises:
-        ConfigError: the file is there already, or cannot be written.
-        DataError: two sources have one name, by which a list knows them.
-    """
-    if file.exists():
-        raise ConfigError(f"freeze={str(file)!r} is there already, and a frozen list is not written anew; give another name")
-    sources = list({id(views.source): views.source for views in sets}.values())
-    _one_of_each_name(sources)
-    generated = {source.name: told for source in sources if (told := _arguments(source)) is not None}
-    lines = [json.dumps([one.source.name, one.scene.name, list(one.frames)], ensure_ascii=False) for one in sets]
-    text = (
-        f'{{\n "format": "{FORMAT}", "version": {VERSION},\n "rule": {json.dumps(rule)},\n'
-        f' "generated": {json.dumps(generated)},\n "samples": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
-    )
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        beside = file.with_name(f"{file.name}.part")
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(file)
-    except OSError as error:
-        raise ConfigError(f"freeze={str(file)!r} cannot be written ({error.strerror}); give another one") from error
-
-
-def _sample(number: int, sample: Any) -> Sample:
-    if isinstance(sample, list) and len(sample) == 3 and isinstance(sample[2], list):
-        source, scene, frames = sample
-        if len(frames) > 1 and all(isinstance(word, str) for word in (source, scene, *frames)):
-            return source, scene, tuple(frames)
-    raise ValueError(f"sample {number} is {json.dumps(sample)[:200]}; expected [source, scene, [frame, frame, ...]]")
+def _said(name: str, value: Any) -> str:
+    listed = name == "scenes" and isinstance(value, list) and all(isinstance(scene, str) for scene in value)
+    return named_scenes(value) if listed else f"{name} {value}"
 
 
 def _scenes(source: SceneSource, wanted: Mapping[str, Any]) -> dict[str, Scene]:
@@ -222,26 +182,3 @@ def _scenes(source: SceneSource, wanted: Mapping[str, Any]) -> dict[str, Scene]:
             if len(found) == len(wanted):
                 break
     return found
-
-
-def _arguments(source: SceneSource) -> dict[str, Any] | None:
-    """What a source without files was made with; None of one with files."""
-    if hasattr(source, "root"):
-        return None
-    return {name: getattr(source, name) for name in schema(type(source)) if _plain(getattr(source, name, ()))}
-
-
-def _plain(value: Any) -> bool:
-    return value is None or isinstance(value, str | int | float)
-
-
-def _one_of_each_name(sources: Iterable[SceneSource]) -> None:
-    names = [source.name for source in sources]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(
-            f"two sources are called {twice[0]!r}, by which a list of views tells them apart; take one of them at a time"
-        )
-
-
-def _shown(names: Sequence[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

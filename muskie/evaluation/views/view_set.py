@@ -80,9 +80,8 @@ class SomeScenes(SceneIndex):
                     numbers.append(number)
                     found.add(name)
         if missing := [name for name in names if name not in found]:
-            shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
             raise DataError(
-                f"{key} names {len(missing)} of {len(wanted)} scenes that are not in the data: {shown}"
+                f"{key} names {len(missing)} of {len(wanted)} scenes that are not in the data: {shown(missing)}"
                 f"{did_you_mean(missing[0], known)}; {key}=null takes all scenes that are there, which is another protocol"
             )
         self.sources = [source for source in index.sources if self._numbers[id(source)]]
@@ -92,6 +91,16 @@ class SomeScenes(SceneIndex):
 
     def place(self, source: SceneSource, number: int) -> Place:
         return self._index.place(source, self._numbers[id(source)][number])
+
+
+def shown(names: Sequence[str], most: int = 5) -> str:
+    """Names for a message, the first of many: `"a, b, ..."`."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def named_scenes(names: Sequence[str]) -> str:
+    """Scenes that somebody named, for the notes of a table."""
+    return f"{len(names)} named scene{'s' if len(names) > 1 else ''} ({shown(names, 20)})"
 
 
 def evenly(total: int, count: int) -> list[int]:
@@ -106,17 +115,38 @@ def of_each_length(index: SceneIndex, source: SceneSource) -> Iterator[Place]:
 
 
 def spread(index: SceneIndex, count: int | None, least: int = 1) -> list[Place]:
-    """Up to `count` places of at least `least` frames, spread evenly over each source; None: all, and of a source that may
-    be endless `ENDLESS`."""
-    places = []
-    for source in index.sources:
-        numbers: Sequence[int] = range(index.places(source))
-        if any(len(place.frames) < least for place in of_each_length(index, source)):
-            long = (n for n in numbers if len(index.place(source, n).frames) >= least)
-            numbers = [] if source.uniform_length else list(long)
-        share = (ENDLESS if source.uniform_length else len(numbers)) if count is None else -(-count // len(index.sources))
-        places += [index.place(source, numbers[n]) for n in evenly(len(numbers), share)]
-    return places
+    """Up to `count` places of at least `least` frames, in all: an even share of each source, spread evenly over it. A source
+    that has fewer leaves its share unused. None: all, and of a source that may be endless `ENDLESS`."""
+    long = [_of_length(index, source, least) for source in index.sources]
+    if count is None:
+        shares = [ENDLESS if source.uniform_length else len(n) for source, n in zip(index.sources, long, strict=True)]
+    else:
+        shares = _shares([len(numbers) for numbers in long], count)
+    return [
+        index.place(source, numbers[n])
+        for source, numbers, share in zip(index.sources, long, shares, strict=True)
+        for n in evenly(len(numbers), share)
+    ]
+
+
+def _of_length(index: SceneIndex, source: SceneSource, least: int) -> Sequence[int]:
+    """Numbers of the places of a source that have at least so many frames."""
+    numbers = range(index.places(source))
+    if all(len(place.frames) >= least for place in of_each_length(index, source)):
+        return numbers
+    return [] if source.uniform_length else [n for n in numbers if len(index.place(source, n).frames) >= least]
+
+
+def _shares(there: Sequence[int], count: int) -> list[int]:
+    """How many of `count` places each source gives that has so many: the even share, rounded up, and so in turn that there
+    are no more than `count` in all."""
+    most = -(-count // len(there))
+    shares = [0] * len(there)
+    for turn in range(most):
+        for source, places in enumerate(there):
+            if turn < places and sum(shares) < count:
+                shares[source] += 1
+    return shares
 
 
 def all_places(index: SceneIndex, endless: int) -> Iterator[Place]:

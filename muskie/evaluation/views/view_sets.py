@@ -3,16 +3,18 @@ file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any, ClassVar
 
 from muskie.data.index import SceneIndex
 from muskie.errors import ConfigError, DataError
 from muskie.evaluation.views.frame_rules import first_windows, nearest_rotations, rotation_angles, spaced
+from muskie.evaluation.views.list_files import read_list
 from muskie.evaluation.views.protocol_rules import nearby, random_frames, strided
-from muskie.evaluation.views.view_lists import ViewList, read_list
-from muskie.evaluation.views.view_set import ENDLESS, SomeScenes, ViewSet, evenly
+from muskie.evaluation.views.view_lists import ViewList
+from muskie.evaluation.views.view_set import ENDLESS, SomeScenes, ViewSet, evenly, named_scenes
 
 __all__ = [
     "ENDLESS",
@@ -50,11 +52,12 @@ class ViewChoice:
         max_gap: between frame numbers, for `first_windows`.
         every: which sets are kept, for `nearest_rotations`.
         reach: frames from the first to any other, for `nearby`.
-        samples: sets at most, spread evenly; None: all (of `spaced`, `nearby`, and of scenes without end, 64).
+        samples: sets at most, of all sources together, spread evenly: each has the same share, which one with too few scenes
+            leaves unused; None: all (of `spaced`, `nearby`, and of scenes without end, 64).
         seed: of what is drawn.
         scenes: the names of the scenes that are looked at; None: all.
-        list: a file of frozen samples (`muskie.evaluation.views.view_lists`), which are then used as they are listed; a
-            setting that the list was not drawn by is an error.
+        list: a file of frozen samples (`muskie.evaluation.views.list_files`), which are then used as they are listed; a
+            setting beside it that it was not drawn by is an error (`check_given`).
     """
 
     section: ClassVar[str] = "views"
@@ -92,7 +95,9 @@ class ViewChoice:
             DataError: the scenes have none, or not those of the list.
         """
         if self.list is not None:
-            return self.listed().view_sets(index)
+            # Whether somebody gave a default, nobody can tell here.
+            self.check_given(field.name for field in fields(self) if getattr(self, field.name) != field.default)
+            return self.listed.view_sets(index)
         index = self.among(index)
         try:
             return self._chosen(index)
@@ -106,27 +111,31 @@ class ViewChoice:
         """The places of the scenes that are looked at."""
         return index if self.scenes is None else SomeScenes(index, self.scenes, f"{self.section}.scenes")
 
+    @cached_property
     def listed(self) -> ViewList:
-        """The list that is used.
+        """The list that is used; read once, so that what is measured is what its hash is of.
 
         Raises:
-            ConfigError: it cannot be read, or a setting that is neither its default nor that of the list has been given.
+            ConfigError, DataError: it cannot be read.
         """
         assert self.list is not None
-        found = read_list(self.list, f"{self.section}.list")
-        if not found.rule:
-            return found
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        own = {field.name: field.default for field in fields(self)}
-        odd = [
-            f"{self.section}.{name}={value}: {self.list!r} was drawn with {name}={found.rule.get(name)}, and a list is used "
-            f"as it is; leave {self.section}.{name} out"
-            for name, value in given.items()
-            if name in self._keys() and value != own[name] and _plain(value) != found.rule.get(name)
-        ]
-        if odd:
+        return read_list(self.list, f"{self.section}.list")
+
+    def check_given(self, names: Iterable[str]) -> None:
+        """Checks the settings that somebody gave beside a list, at their defaults or not.
+
+        Args:
+            names: of the settings that were given.
+
+        Raises:
+            ConfigError: the list was drawn by others, all of which are named; or it cannot be read.
+            DataError: it is broken.
+        """
+        if self.list is None:
+            return
+        given = {name: _plain(getattr(self, name)) for name in names if name != "list"}
+        if odd := self.listed.at_odds(given, self.rules):
             raise ConfigError("\n".join(odd))
-        return found
 
     def _keys(self) -> Sequence[str]:
         """The settings that mean something."""
@@ -166,7 +175,7 @@ class ViewChoice:
 
     def _how(self) -> str:
         if self.list is not None:
-            return f" {self.listed()}"
+            return f" {self.listed}"
         how = {
             "spaced": f"{self.distance} frames apart",
             "first_windows": f"the first of each scene with gaps of at most {self.max_gap} frames",
@@ -175,7 +184,10 @@ class ViewChoice:
             "random": f"drawn from each scene (seed {self.seed})",
             "nearby": f"drawn within {self.reach} frames of the first (seed {self.seed})",
         }
-        return f", {how[self.rule]}"
+        return f", {how[self.rule]}{self._named()}"
+
+    def _named(self) -> str:
+        return "" if self.scenes is None else f", of {named_scenes(self.scenes)}"
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,9 @@
 Each view has its own camera, PINHOLE, without distortion. Cameras and images are numbered as the views, from 1; points
 from 1 too. Poses are world to camera; quaternions are w, x, y, z; pixel centres are at integer + 0.5, as here.
 
-COLMAP prefers the binary files. In the text files, its reader ends a name at the first space.
+COLMAP prefers the binary files. A name ends at the first zero byte there, and at the first white space in the text files, so
+that neither can hold every name: control characters become `_` in both, white space in the text files alone. So a photograph
+is found under its name in the binary files, spaces and all; in both, names of different views differ.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from muskie.errors import ConfigError
 from muskie.geometry import invert
 from muskie.reconstruction.export.folder import written_whole
 from muskie.reconstruction.export.tracks import Tracks, make_tracks
-from muskie.reconstruction.names import file_stems
+from muskie.reconstruction.names import as_lines, as_words, file_stems
 from muskie.reconstruction.result import Reconstruction
 from muskie.reconstruction.rotations import quaternion_wxyz, rigid
 
@@ -77,7 +79,8 @@ def write_colmap(
         kept: bool [V, H, W], pixels whose points may be taken, see `kept_pixels`.
         resolution: `"original"`: cameras and observations in pixels of the upright original images, to which the names
             belong (a reader that does not turn images by their EXIF sees others); `"processed"`: in pixels of the images
-            that the model saw, which are written to `images/` as PNG under the names in the model, see `file_stems`.
+            that the model saw, which are written to `images/` as PNG under the names in the model, see `as_words` and
+            `file_stems`.
         max_points: at most so many points, evenly spread over the pictures.
 
     Raises:
@@ -107,13 +110,13 @@ def _model(reconstruction: Reconstruction, tracks: Tracks, original: bool) -> _M
     poses = invert(rigid(reconstruction.cam2world.cpu()))
     height, width = reconstruction.size
     if original:
-        names, sizes = list(reconstruction.names), [m.original_size for m in reconstruction.pixel_maps]
+        names, sizes = as_lines(reconstruction.names), [m.original_size for m in reconstruction.pixel_maps]
         intrinsics = reconstruction.original_intrinsics.cpu()
         scale = np.array([m.scale for m in reconstruction.pixel_maps])[tracks.view]
         offset = np.array([m.offset for m in reconstruction.pixel_maps])[tracks.view]
         tracks = Tracks(tracks.points, tracks.colours, tracks.view, tracks.point, tracks.xy / scale + offset)
     else:
-        names = [f"{stem}.png" for stem in file_stems(reconstruction.names)]
+        names = [f"{stem}.png" for stem in file_stems(as_words(reconstruction.names))]
         sizes, intrinsics = [(width, height)] * len(names), reconstruction.intrinsics.cpu().double()
     parameters = torch.stack([intrinsics[:, 0, 0], intrinsics[:, 1, 1], intrinsics[:, 0, 2], intrinsics[:, 1, 2]], -1)
     first = np.searchsorted(tracks.view, np.arange(len(names) + 1))
@@ -154,8 +157,9 @@ def _images_bin(folder: Path, model: _Model) -> None:
 def _images_txt(folder: Path, model: _Model) -> None:
     tracks = model.tracks
     with (folder / "images.txt").open("w", encoding="utf-8", errors="surrogateescape") as file:
-        file.write("# IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME\n# POINTS2D[] as (X, Y, POINT3D_ID)\n")
-        for view, name in enumerate(model.names):
+        file.write("# IMAGE_ID, QW, QX, QY, QZ, TX, TY, TZ, CAMERA_ID, NAME (_ for white space)\n")
+        file.write("# POINTS2D[] as (X, Y, POINT3D_ID)\n")
+        for view, name in enumerate(as_words(model.names)):
             pose = _numbers([*model.quaternions[view], *model.translations[view]])
             own = slice(model.first[view], model.first[view + 1])
             pairs = zip(tracks.xy[own].tolist(), (tracks.point[own] + 1).tolist(), strict=True)

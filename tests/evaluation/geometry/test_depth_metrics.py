@@ -111,6 +111,30 @@ def test_far_pixels_are_not_valid() -> None:
     assert scores["pixels"] == ((truth > 0) & (truth < 3)).sum()
 
 
+@pytest.mark.parametrize("per", ["scene", "view"])
+def test_the_greatest_depth_is_not_valid_itself(per: Any) -> None:
+    """`max_depth` is exclusive, as the truth's 0 is."""
+    truth = np.array([[[1.0, 2.0, 3.0, 0.0]], [[3.0, 4.0, 1.5, 2.5]]])
+    scores = depth_errors(truth + 0.5, truth, "none", per, max_depth=3.0)
+    assert scores["pixels"] == 4 and scores["AbsRel"] == pytest.approx((0.5 / 1 + 0.5 / 2 + 0.5 / 1.5 + 0.5 / 2.5) / 4)
+    assert depth_errors(truth, truth, per=per, max_depth=1.0)["pixels"] == 0
+
+
+@pytest.mark.parametrize("per", ["scene", "view"])
+@pytest.mark.parametrize("turn", [lambda depth: -depth, lambda depth: 9 - depth])
+def test_near_for_far_is_as_bad_as_a_constant(turn: Any, per: Any) -> None:
+    _, truth = maps()
+    scores = depth_errors(turn(truth), truth, "scale and shift", per)
+    assert scores == depth_errors(np.ones_like(truth), truth, "scale and shift", per) and scores["AbsRel"] > 0.3
+
+
+@pytest.mark.parametrize("alignment", ["median", "scale"])
+def test_no_scale_makes_what_lies_behind_the_camera_right(alignment: Any) -> None:
+    _, truth = maps()
+    scores = depth_errors(-truth, truth, alignment)
+    assert scores["AbsRel"] == 1 and scores["δ<1.25³"] == 0 and scores["RMSE"] == np.sqrt(np.mean(truth[truth > 0] ** 2))
+
+
 @pytest.mark.parametrize("alignment", ALIGNMENTS)
 def test_metres_and_millimetres_agree(alignment: Any) -> None:
     """Up to the floor of 1 mm of the published scale."""

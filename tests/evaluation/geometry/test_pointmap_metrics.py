@@ -81,6 +81,16 @@ def test_in_first_camera_is_what_it_sees(room: Any) -> None:
     torch.testing.assert_close(in_first_camera(truth, views.cam2world[0])[0], local)
 
 
+def test_what_a_mirrored_first_camera_sees_is_missing(room: Any) -> None:
+    """A mirrored world would be right again in the frame of a mirrored camera."""
+    truth, valid, views = room
+    mirror = torch.diag(torch.tensor([1.0, 1, -1, 1], dtype=torch.float64))
+    world, cameras = transform_points(mirror, truth.flatten(0, -2)).view_as(truth), mirror @ views.cam2world[0]
+    right = in_first_camera(truth, views.cam2world[0])
+    scores = pointmap_errors(in_first_camera(world, cameras), right, valid, EXACT)
+    assert scores["missing"] == 1 and scores["L1"] > 0.3
+
+
 def test_a_rigid_alignment_keeps_the_scale(room: Any) -> None:
     truth, valid, _ = room
     rigid = PointMapConfig(alignment="se3")
@@ -125,6 +135,17 @@ def test_a_plane_moved_along_its_normal_is_off_by_that() -> None:
         assert scores[name] == pytest.approx(0.07)
     assert scores["normal consistency"] == pytest.approx(1)
     assert scores["accuracy after ICP"] == pytest.approx(0, abs=1e-9)  # which hides it
+
+
+@pytest.mark.parametrize(("shift", "reach", "left"), [(0.07, 0.05, 0.07), (0.15, 0.2, 0.0), (0.125, 0.125, 0.0)])
+def test_registration_reaches_as_far_as_it_is_told(shift: float, reach: float, left: float) -> None:
+    """Points farther apart than that are none of the same, those at that distance are."""
+    truth = plane()
+    config = PointMapConfig(alignment="none", icp=True, icp_distance=reach)
+    scores = pointmap_errors(truth + torch.tensor([0, 0, shift]), truth, torch.ones(1, 50, 50), config)
+    for name in ("accuracy", "completeness", "accuracy (median)"):
+        assert scores[name] == pytest.approx(shift)
+        assert scores[f"{name} after ICP"] == pytest.approx(left, abs=1e-9)
 
 
 def test_a_corner_has_two_normals() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -118,6 +120,41 @@ def test_what_is_not_finite_fails_every_pair_of_its_view() -> None:
         np.testing.assert_allclose(error[1], np.where(touched, worst, 0), atol=1e-5)
     with pytest.raises(DataError, match="true camera is not finite"):
         pair_errors(true, found)
+
+
+MIRROR = np.diag([1.0, 1, -1, 1])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda poses: poses @ MIRROR,  # left-handed axes
+        lambda poses: MIRROR @ poses,  # a left-handed world
+        lambda poses: poses @ np.diag([1.02, 1.02, 1.02, 1]),
+        lambda poses: poses @ (np.eye(4) + 0.03 * np.eye(4, k=1) * [[1], [0], [0], [0]]),  # skewed
+        lambda poses: poses * [[0], [0], [0], [1]],
+    ],
+)
+def test_what_is_no_rotation_fails_every_pair_of_its_view(spoil: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Relative poses of a mirrored world are those of the right one."""
+    true = cameras(2, 5)
+    found = true.copy()
+    found[1] = spoil(true[1])
+    errors = pair_errors(found, true)
+    for error, worst in zip(errors, (180, 90, 180), strict=True):
+        assert error[0].max() < 1e-5 and (error[1] == worst).all()
+    found[1, [0, 1, 3, 4]] = true[1, [0, 1, 3, 4]]
+    touched = [i == 2 or j == 2 for i in range(5) for j in range(i + 1, 5)]
+    assert ((pair_errors(found, true).rotation[1] == 180) == touched).all()
+    with pytest.raises(DataError, match="true camera has a rotation that is none"):
+        pair_errors(true, found)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_rounding_is_no_failure(dtype: torch.dtype) -> None:
+    true = cameras(20, 5)
+    found = torch.from_numpy(true).to(dtype).double().numpy()
+    assert pair_errors(found, true).rotation.max() < 1
 
 
 def test_identity_poses_have_no_direction() -> None:

@@ -9,8 +9,8 @@ import pytest
 import torch
 from test_pose_metrics import about_z, cameras, similar
 
-from muskie.errors import DataError
-from muskie.evaluation.geometry.trajectory import COLUMNS, FAILED, trajectory_errors
+from muskie.errors import ConfigError, DataError
+from muskie.evaluation.geometry.trajectory import COLUMNS, FAILED, check_delta, trajectory_errors
 from muskie.evaluation.geometry.trivial import identity_poses
 
 
@@ -99,6 +99,48 @@ def test_what_is_not_finite_fails() -> None:
     assert errors.scores()[FAILED] == 1 and tuple(errors.scores()) == COLUMNS
     with pytest.raises(DataError, match="true camera is not finite"):
         trajectory_errors(true, found)
+
+
+@pytest.mark.parametrize("alignment", ["sim3", "se3", "none"])
+def test_what_is_no_rotation_fails(alignment: Any) -> None:
+    """A mirrored camera in its place; a mirrored world of cameras on a line, which a turn would bring to the true one."""
+    true = cameras(8)
+    found = true.copy()
+    found[3] = found[3] @ np.diag([-1.0, 1, 1, 1])
+    line = true.copy()
+    line[:, :2, 3] = 0
+    for wrong, right in ((found, true), (np.diag([1.0, 1, -1, 1]) @ line, line)):
+        errors = trajectory_errors(wrong, right, alignment)
+        assert errors.failed and errors.rpe_rotation == 180
+        assert errors[:2] == pytest.approx(trajectory_errors(np.full_like(right, np.nan), right, alignment)[:2])
+    with pytest.raises(DataError, match="true camera has a rotation that is none"):
+        trajectory_errors(true, found)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e5])
+def test_what_rounding_leaves_of_a_place_is_no_motion(size: float) -> None:
+    """Static poses in float32, in any unit; those that move by a ten thousandth of where they are do so."""
+    true = cameras(8)
+    place = np.random.default_rng(0).normal(size=3)
+    still, slow = true.copy(), true.copy()
+    still[:, :3, 3] = (place + 1e-7 * true[:, :3, 3]).astype(np.float32)
+    slow[:, :3, 3] = place + 1e-4 * true[:, :3, 3]
+    assert np.ptp(still[:, :3, 3], axis=0).max() > 0
+    still[:, :3, 3] *= size
+    slow[:, :3, 3] *= size
+    assert np.isnan(list(trajectory_errors(true, still).scores().values())).all()
+    said = trajectory_errors(still, true)
+    assert said.failed and said.ate == trajectory_errors(identity_poses(torch.from_numpy(true)), true).ate
+    assert not trajectory_errors(still, true, "se3").failed, "which has no scale to find"
+    moved = trajectory_errors(true, slow)
+    assert not moved.failed and moved.ate < 1e-9 * size and moved.scale == pytest.approx(1e-4 * size)
+
+
+def test_delta_is_checked_by_the_shortest_that_is_measured() -> None:
+    check_delta(4, [5, 2, 9, 1])
+    check_delta(7, [2])
+    with pytest.raises(ConfigError, match=r"trajectory\.delta=5: expected 1 to 4, for a sample has 5 views; take a smaller"):
+        check_delta(5, [9, 5, 2, 7])
 
 
 def test_nothing_to_measure() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from muskie.data.index import SceneIndex
+from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.sources.pairs import PairList
 from muskie.data.sources.synthetic import SyntheticRooms
 from muskie.errors import ConfigError, DataError
@@ -56,6 +56,21 @@ def test_listed_pairs(listed: SceneIndex) -> None:
     assert [views.scene.name for views in everything] == [f"line-{n:04d}" for n in range(1, 8)]
     assert all(views.frames == ("0", "1") for views in everything)
     assert PairChoice(rule="listed", samples=3).pairs(listed).sets == [everything[n] for n in (0, 3, 6)]
+
+
+def test_listed_pairs_of_named_scenes_and_of_a_part(listed: SceneIndex) -> None:
+    some = PairChoice(rule="listed", samples=None, scenes=["line-0002", "line-0005"])
+    assert [views.scene.name for views in some.pairs(listed).sets] == ["line-0002", "line-0005"]
+    assert str(some) == "2 views as listed, of 2 named scenes (line-0002, line-0005)"
+    held_out = SceneIndex(listed.sources, "heldout", HoldOut(0.5))
+    with pytest.raises(DataError, match="takes the pairs of a list"):  # of each pair one picture is trained on
+        PairChoice(rule="listed").pairs(held_out)
+
+
+def test_no_more_pairs_than_were_asked_for(index: SceneIndex) -> None:
+    assert len(PairChoice(rule="by_angle", bins=(0, 5, 10, 15), samples=5, overlap=0).pairs(index).sets) == 3
+    with pytest.raises(ConfigError, match=r"pairs\.samples=2: by_angle divides them among 3 bins, one at least"):
+        PairChoice(rule="by_angle", bins=(0, 5, 10, 15), samples=2)
 
 
 def test_mistakes(index: SceneIndex) -> None:

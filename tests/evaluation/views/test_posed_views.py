@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -217,6 +218,15 @@ def test_nothing_that_can_be_read() -> None:
         batches(Plate([WHOLE], broken=[0]), (0,), (0,))
     with pytest.raises(DataError, match="none of 0 sets of views can be read; there are none"):
         batches(Plate([WHOLE]))
+
+
+def test_the_message_names_all_data_sets_that_have_both() -> None:
+    """A new one must be named as well; folders of pictures have neither, these lists and videos no depth."""
+    there = {path.stem for path in (Path(__file__).parents[3] / "configs" / "data").glob("*.yaml")}
+    with pytest.raises(DataError) as error:
+        batches(Plate([WHOLE], without="depth"), (0,))
+    named = str(error.value).split("sources with both: data=")[1].split(", ")
+    assert {*named} == there - {"folder", "pairs", "realestate10k"} and len(named) == 9
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -93,6 +93,26 @@ def test_choices_are_their_rules() -> None:
         ViewChoice("nearby", 8, reach=3).choose(index)
 
 
+@pytest.mark.parametrize(
+    ("lengths", "count", "expected"),
+    [
+        (((9, 9, 9), (9, 9, 9)), 3, (2, 1)),
+        (((9, 9), (9, 9), (9, 9)), 4, (2, 1, 1)),
+        (((9, 9), (9, 9), (9, 9)), 2, (1, 1, 0)),
+        (((9,), (9, 9, 9, 9)), 6, (1, 3)),  # what the first leaves is not given to the second: of both alike
+        (((2, 2), (9, 9), (9,)), 1, (0, 1, 0)),  # the first has no scene that is long enough
+        (((9, 9), (9, 9)), None, (2, 2)),
+    ],
+)
+def test_samples_are_counted_over_all_sources(
+    lengths: tuple[tuple[int, ...], ...], count: int | None, expected: tuple[int, ...]
+) -> None:
+    index = everything(*(posed(*scenes, name=f"source{number}") for number, scenes in enumerate(lengths)))
+    for choice in (ViewChoice("random", 5, samples=count), ViewChoice("strided", None, distance=4, samples=count)):
+        sets = choice.choose(index)
+        assert tuple(sum(one.source.name == f"source{n}" for one in sets) for n in range(len(lengths))) == expected
+
+
 def test_what_notes_tell() -> None:
     index = everything(posed(20, 30))
     choice = ViewChoice("strided", None, distance=10, samples=None)

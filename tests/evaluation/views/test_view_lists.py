@@ -15,8 +15,8 @@ from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.sources.sevenscenes import SevenScenes
 from muskie.data.sources.synthetic import SyntheticRooms
 from muskie.errors import ConfigError, DataError
+from muskie.evaluation.views.list_files import read_list, write_list
 from muskie.evaluation.views.pair_choice import PairChoice
-from muskie.evaluation.views.view_lists import read_list, write_list
 from muskie.evaluation.views.view_sets import ViewChoice, ViewSet
 
 SEQUENCES = ("chess/seq-03", "chess/seq-05", "fire/seq-03")
@@ -84,13 +84,17 @@ def test_all_that_is_missing_is_counted_and_the_first_are_named(root: Path, tmp_
     assert message.startswith(f"views.list='{file}': 2 of 5 scenes are not in the data: sevenscenes/pumpkin/seq-01, sevens")
     lost = "15 of 45 frames are not in the data: sevenscenes/chess/seq-03: frame-000004.color.png, sevenscenes/chess/seq-03"
     assert lost in message and message.count(".color.png") == 5 and "..." in message and "data.root" in message
+    assert "stairs/seq-01 (the first in sample 9, counted from 0); " in message
+    assert ", ... (the first in sample 1, counted from 0). Are" in message
 
 
 def test_another_part_of_the_data(root: Path, tmp_path: Path) -> None:
     sets = ViewChoice("strided", None, distance=1, samples=None).choose(whole(SevenScenes(root)))
     write_list(tmp_path / "list.json", sets, {})
     choice = ViewChoice(list=str(tmp_path / "list.json"))
-    with pytest.raises(DataError, match=r"6 of 12 frames are not among the held-out frames of the data: .*part=all"):
+    with pytest.raises(
+        DataError, match=r"6 of 12 frames are not among the held-out frames of the data: .* sample 0, .*part=all"
+    ):
         choice.choose(SceneIndex([SevenScenes(root)], "heldout", HoldOut(0.5)))
     only = SceneIndex([SevenScenes(root)], "heldout", HoldOut(0.5))
     write_list(tmp_path / "held.json", ViewChoice("strided", None, distance=1).choose(only), {})
@@ -104,7 +108,7 @@ def test_several_sources_are_told_apart_by_name(root: Path, tmp_path: Path) -> N
     choice = ViewChoice(list=str(tmp_path / "list.json"))
     assert keys(choice.choose(whole(Noise([5], name="noise"), SevenScenes(root)))) == keys(sets)
     with pytest.raises(
-        DataError, match=r"is of 'sevenscenes', 'noise', and the data has no 'noise' \(it is 'sevenscenes'\)"
+        DataError, match=r"is of 'sevenscenes', 'noise', and the data has no 'noise' \(it is 'sevenscenes'\), as sample 2, "
     ):
         choice.choose(whole(SevenScenes(root)))
     twice = whole(SevenScenes(root), SevenScenes(root), Noise([5], name="noise"))
@@ -127,6 +131,30 @@ def test_rendered_rooms_of_another_seed_are_others(tmp_path: Path) -> None:
         choice.choose(whole(SyntheticRooms(scenes=20, frames=9)))
 
 
+@pytest.mark.parametrize("sizes", [(None, 32), (32, None), (32, 40), ((32, 40), (40, 32))])
+def test_rooms_rendered_at_another_size_are_others(sizes: tuple[object, object], tmp_path: Path) -> None:
+    """Of another shape, a picture shows more or less of the room."""
+    then, now = (whole(SyntheticRooms(scenes=4, frames=8, image_size=size)) for size in sizes)  # type: ignore[arg-type]
+    write_list(tmp_path / "list.json", ViewChoice("spaced", 2, distance=1, samples=3).choose(then), {})
+    choice = ViewChoice(list=str(tmp_path / "list.json"))
+    assert len(choice.choose(then)) == 3
+    with pytest.raises(
+        DataError, match=r"other 'synthetic' scenes: data\.image_size=.* \(the list: .*\); give the settings"
+    ):
+        choice.choose(now)
+
+
+def test_an_argument_that_a_list_leaves_out_is_not_known(tmp_path: Path) -> None:
+    sample = ["synthetic", "room-000001", ["000000", "000001"]]
+    told = {"scenes": 4, "frames": 8, "seed": 0}
+    file = by_hand(tmp_path / "list.json", [sample], generated={"synthetic": told})
+    rooms = whole(SyntheticRooms(scenes=4, frames=8))
+    with pytest.raises(DataError, match=r"scenes: data\.image_size=None \(the list: not said\); give"):
+        ViewChoice(list=file).choose(rooms)
+    file = by_hand(tmp_path / "list.json", [sample], generated={"synthetic": {**told, "image_size": None}})
+    assert len(ViewChoice(list=file).choose(rooms)) == 1
+
+
 def test_a_setting_that_the_list_was_not_drawn_by(root: Path, tmp_path: Path) -> None:
     drawn = ViewChoice("random", 3, samples=None, seed=5)
     write_list(tmp_path / "list.json", drawn.choose(whole(SevenScenes(root))), drawn.plain())
@@ -139,7 +167,55 @@ def test_a_setting_that_the_list_was_not_drawn_by(root: Path, tmp_path: Path) ->
         error.value
     )
     with pytest.raises(ConfigError, match=r"views\.rule=nearby: .* was drawn with rule=random"):
-        ViewChoice("nearby", list=file).listed()
+        ViewChoice("nearby", list=file).choose(whole(SevenScenes(root)))
+
+
+def test_a_setting_at_its_default_is_one_that_was_given(root: Path, tmp_path: Path) -> None:
+    """Whoever types `views.views=8` beside a list of 3 views means it, though 8 is what nobody need type."""
+    drawn = ViewChoice("nearby", 3, reach=2, samples=None, seed=5, scenes=["chess/seq-03"])
+    write_list(tmp_path / "list.json", drawn.choose(whole(SevenScenes(root))), drawn.plain())
+    file = str(tmp_path / "list.json")
+    ViewChoice(list=file).check_given([])
+    ViewChoice("nearby", 3, reach=2, samples=None, list=file).check_given(["rule", "views", "reach", "samples", "list"])
+    told = {"rule": "spaced", "views": 8, "reach": 64, "samples": 64, "seed": 0, "scenes": None}
+    with pytest.raises(ConfigError) as error:
+        ViewChoice(list=file).check_given(told)
+    lines = str(error.value).splitlines()
+    assert len(lines) == len(told)
+    for line, (name, value) in zip(lines, told.items(), strict=True):
+        was = drawn.plain()[name]
+        assert line.startswith(f"views.{name}={value}: '{file}' was drawn with {name}={was}, and a list is used as it is")
+    with pytest.raises(ConfigError, match=r"views\.distance=4: .* with rule=nearby, which does not go by distance"):
+        ViewChoice(list=file).check_given(["distance"])
+    by_hand(tmp_path / "little.json", [["sevenscenes", "chess/seq-03", ["a", "b"]]], rule={"views": 2})
+    ViewChoice(list=str(tmp_path / "little.json")).check_given(["distance"])  # nobody says what it was drawn by
+    with pytest.raises(ConfigError, match=r"views\.views=8: .* with views=2"):
+        ViewChoice(list=str(tmp_path / "little.json")).check_given(["distance", "views"])
+
+
+def test_a_list_is_read_once(root: Path, tmp_path: Path) -> None:
+    """What is measured is what the hash is of, also where somebody writes to the file meanwhile."""
+    names = [f"frame-{n:06d}.color.png" for n in range(4)]
+    file = by_hand(tmp_path / "list.json", [["sevenscenes", "chess/seq-03", names[:2]]], note="the first two frames")
+    choice = ViewChoice(list=file)
+    choice.check_given([])
+    digest = hashlib.sha256((tmp_path / "list.json").read_bytes()).hexdigest()
+    by_hand(tmp_path / "list.json", [["sevenscenes", "chess/seq-05", names[2:]]])
+    found = choice.choose(whole(SevenScenes(root)))
+    assert keys(found) == [("chess/seq-03", tuple(names[:2]))] and choice.listed.sha256 == digest
+    told = f'2 views as listed in list.json (sha256 {digest[:12]}, its note: "the first two frames")'
+    assert choice.told(found) == told
+
+
+def test_what_a_list_says_of_its_scenes(root: Path, tmp_path: Path) -> None:
+    drawn = ViewChoice("random", 3, samples=None, scenes=list(SEQUENCES[:2]))
+    sets = drawn.choose(whole(SevenScenes(root)))
+    write_list(tmp_path / "list.json", sets, drawn.plain())
+    of = "2 named scenes (chess/seq-03, chess/seq-05)"
+    assert str(ViewChoice(list=str(tmp_path / "list.json"))).endswith(f"drawn by rule random, views 3, seed 0, {of})")
+    assert drawn.told(sets) == f"3 views, drawn from each scene (seed 0), of {of}"
+    many = ViewChoice("strided", None, scenes=[f"s{n}" for n in range(30)])
+    assert many.told(sets).endswith(", of 30 named scenes (" + ", ".join(f"s{n}" for n in range(20)) + ", ...)")
 
 
 def test_pairs_are_listed_as_views_are(root: Path, tmp_path: Path) -> None:
@@ -156,25 +232,46 @@ def test_pairs_are_listed_as_views_are(root: Path, tmp_path: Path) -> None:
         PairChoice(list=str(tmp_path / "views.json")).pairs(index)
 
 
+def a_list(samples: str, more: str = "") -> bytes:
+    return f'{{"format": "muskie views", "version": 1, {more}"samples": {samples}}}'.encode()
+
+
+SOUND = '["a", "b", ["c", "d"]]'
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "is no list of views"),
-        ("[]", 'expected {"format": "muskie views", ...}'),
-        ('{"format": "muskie views", "version": 2}', "version 2: this code reads version 1"),
-        ('{"format": "muskie views", "version": 1, "samples": []}', "samples is empty"),
+        (b"{", "Expecting"),
+        (b"[" * 100_000, "recursion"),
+        (b"[]", 'expected {"format": "muskie views", ...}'),
+        (b'{"format": "muskie views", "version": 2}', "version 2: this code reads version 1"),
+        (a_list("[]"), "samples is []; expected a list of [source, scene,"),
+        (a_list("5"), "samples is 5; expected a list of"),
+        (a_list('{"a": 1}'), 'samples is {"a": 1}; expected a list of'),
+        (b'{"format": "muskie views", "version": 1}', "samples is null; expected a list of"),
+        (a_list('[["a", "b", ["c"]]]'), 'sample 0 (counted from 0) is ["a", "b", ["c"]]; expected [source, scene, [frame,'),
+        (a_list(f'[{SOUND}, ["a", "b", ["c", 2]]]'), 'sample 1 (counted from 0) is ["a", "b", ["c", 2]]; expected'),
+        (a_list(f'[{SOUND}, ["a", "b", "cd"]]'), "sample 1 (counted from 0) is"),
         (
-            '{"format": "muskie views", "version": 1, "samples": [["a", "b", ["c"]]]}',
-            "sample 0 is .*expected .source, scene",
+            a_list(f'[{SOUND}, {SOUND}, ["a", "b", ["c", "d", "c"]]]'),
+            "sample 2 (counted from 0), a/b, has frame 'c' more than",
         ),
-        ('{"format": "muskie views", "version": 1, "samples": [["a", "b", ["c", 2]]]}', "sample 0 is"),
-        ('{"format": "muskie views", "version": 1, "rule": 3, "samples": [["a", "b", ["c", "d"]]]}', "rule and generated"),
+        (a_list(f"[{SOUND}, 5]"), "sample 1 (counted from 0) is 5; expected"),
+        (a_list(f"[{SOUND}]", '"rule": 3, '), "rule is 3; expected a mapping"),
+        (a_list(f"[{SOUND}]", '"generated": ["a"], '), 'generated is ["a"]; expected a mapping'),
+        (a_list(f"[{SOUND}]", '"generated": {"a": 3}, '), "generated.a is 3; expected a mapping"),
+        (a_list(f"[{SOUND}]", '"note": 3, '), "note is 3; expected a text"),
+        (a_list(f"[{SOUND}]").replace(b"c", "é".encode("latin-1")), "is no UTF-8"),
     ],
 )
-def test_a_file_that_is_no_list(tmp_path: Path, content: str, message: str) -> None:
-    (tmp_path / "list.json").write_text(content)
-    with pytest.raises(ConfigError, match=message):
+def test_a_file_that_is_no_list(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "list.json").write_bytes(content)
+    with pytest.raises(DataError) as error:
         read_list(str(tmp_path / "list.json"), "views.list")
+    told = str(error.value)
+    assert told.startswith(f"views.list='{tmp_path / 'list.json'}' is no list of views: ") and message in told
+    assert told.endswith("mend it by hand, or have freeze=FILE write one")
 
 
 def test_a_file_that_is_not_there_or_there_already(tmp_path: Path) -> None:

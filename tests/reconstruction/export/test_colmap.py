@@ -92,12 +92,37 @@ def test_colmap_reads_what_was_given(box: Box, tmp_path: Path, kind: str, resolu
 
 @pytest.mark.parametrize("kind", ["bin", "txt"])
 def test_names(box: Box, tmp_path: Path, kind: str) -> None:
-    """COLMAP's reader of text ends a name at its first space, whoever wrote it; binary files, which it prefers, hold all."""
+    """COLMAP's reader of text ends a name at its first space, so that there is none; binary files have those of the
+    photographs."""
     write_colmap(tmp_path, box.reconstruction, kept(box.reconstruction), max_points=50)
     names = [image.name for _, image in sorted(opened(tmp_path, kind).images.items())]
-    lines = (tmp_path / "sparse" / "0" / "images.txt").read_text(encoding="utf-8").splitlines()[2::2]
-    assert [line.split(" ", 9)[9] for line in lines] == NAMES
-    assert names == NAMES or (kind == "txt" and names == [name.split()[0] for name in NAMES])
+    assert names == (NAMES if kind == "bin" else [name.replace(" ", "_") for name in NAMES])
+
+
+@pytest.mark.parametrize("resolution", ["original", "processed"])
+@pytest.mark.parametrize("kind", ["bin", "txt"])
+def test_names_that_the_formats_cannot_hold(box: Box, tmp_path: Path, kind: str, resolution: str) -> None:
+    """Four views come back, by four names, each whole and with its observations; images lie where the names say."""
+    names = ["a\0b.jpg", "c\nd\r\t.jpg", "e\x1b\u2028f g.jpg", " h\x85.jpg "]
+    odd = replaced(box.reconstruction, names=names)
+    write_colmap(tmp_path, odd, kept(odd), resolution=resolution, max_points=50)
+    images = [image for _, image in sorted(opened(tmp_path, kind).images.items())]
+    found = [image.name for image in images]
+    if resolution == "original":
+        spaced = ["a_b.jpg", "c_d__.jpg", "e__f g.jpg", " h_.jpg "]
+        assert found == (spaced if kind == "bin" else [name.replace(" ", "_") for name in spaced])
+    else:
+        assert sorted(found) == sorted(path.name for path in (tmp_path / "images").iterdir())
+        assert not any(letter.isspace() or ord(letter) < 32 for name in found for letter in name)
+    assert len(set(found)) == 4 and all(image.num_points3D > 0 for image in images)
+
+
+def test_names_that_would_be_one(box: Box, tmp_path: Path) -> None:
+    alike = replaced(box.reconstruction, names=["a b.jpg", "a_b.jpg", "a\nb.jpg", "a\0b.jpg"])
+    write_colmap(tmp_path, alike, kept(alike), max_points=50)
+    for kind in ("bin", "txt"):
+        found = [image.name for _, image in sorted(opened(tmp_path, kind).images.items())]
+        assert len(set(found)) == 4 and [name[:5] for name in found] == [f"{n:04d}_" for n in range(4)]
 
 
 def test_a_name_that_is_no_unicode_keeps_its_bytes(box: Box, tmp_path: Path) -> None:
