@@ -48,7 +48,7 @@ def read_settings(words: Sequence[str]) -> EvaluationSettings:
     if named:
         also = OmegaConf.to_container(config.backbone) if OmegaConf.is_config(config.backbone) else config.backbone
         config.backbone = [*map(read_spec, named), *(also if isinstance(also, list) else [also] if also else [])]
-    return EvaluationSettings(config)
+    return EvaluationSettings(config, {word.split("=")[0].lstrip("+") for word in typed})
 
 
 def is_backbone(word: str) -> bool:

@@ -31,9 +31,9 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (REPOSITORY / "configs" / "recipe").glob("*.yaml")))
 def test_every_recipe_is_valid(name: str) -> None:
-    words = read_overrides(
-        [f"recipe={name}", "data=sevenscenes", "data.root=."], CONFIGS, "ffrecon", FINETUNING.sections.names()
-    )
+    root = "data.sources.sevenscenes.root=." if name == "kitchen" else "data.root=."
+    data = [root] if name == "kitchen" else ["data=sevenscenes", root]
+    words = read_overrides([f"recipe={name}", *data], CONFIGS, "ffrecon", FINETUNING.sections.names())
     settings = read_settings(compose_config(CONFIGS, "ffrecon", words), FINETUNING)
     assert settings["trainer"].total_steps(8, 2) > 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -77,12 +77,14 @@ class EvaluationSettings:
 
     Args:
         config: composed by Hydra from `configs/evaluate.yaml`.
+        typed: the keys that somebody typed, with their sections; a protocol's do not count against a list of samples, which
+            takes their place. None: all that are in the sections.
 
     Raises:
         ConfigError: all settings that are unknown, mistyped or out of range; or no backbone is named.
     """
 
-    def __init__(self, config: DictConfig) -> None:
+    def __init__(self, config: DictConfig, typed: Collection[str] | None = None) -> None:
         if missing := sorted(OmegaConf.missing_keys(config)):
             raise ConfigError(f"{', '.join(missing)} must be given, e.g. {missing[0]}=PATH")
         plain = OmegaConf.to_container(config, resolve=True)
@@ -99,6 +101,7 @@ class EvaluationSettings:
         suites = self.values["suite"]
         self.suites = [find_suite(name) for name in ([suites] if isinstance(suites, str) else suites)]
         self.resolved: dict[str, Any] = {}
+        self._typed = typed
         self._check()
 
     def _check(self) -> None:
@@ -121,15 +124,29 @@ class EvaluationSettings:
         if (data := self.values["data"]) and not {"_target_", "sources"} & set(data):
             told = ", ".join(f"data.{name}" for name in data)
             problems.append(f"{told}: settings of no data set; name it too, e.g. data=sevenscenes data.root=PATH")
+        used = {"pairs" if suite.needs == "pairs" else "views" for suite in self.suites if suite.needs}
+        problems += [
+            f"{one.section}.list={one.list!r}: no suite of {', '.join(suite.name for suite in self.suites)} looks at it; "
+            f"{' and '.join(f'{name}.list=' for name in sorted(used)) or 'none of them'} takes their samples"
+            for one in self._choices
+            if one.list is not None and one.section not in used
+        ]
         if problems:
             raise ConfigError("\n".join(problems))
         for choice in self._choices:
-            choice.check_given(name for name in self.plain.get(choice.section) or {} if name in vars(choice))
+            choice.check_given(name for name in self._given(choice.section) if name in vars(choice))
         if self.values["freeze"]:
             self._frozen_choice()
             check_new(typed_path(self.values["freeze"], "freeze"))
         if "relative_pose" in [suite.name for suite in self.suites]:
             poselib_or_error()  # before other suites have taken their time
+
+    def _given(self, section: str) -> list[str]:
+        """The settings of a section that count as typed."""
+        names = list(self.plain.get(section) or {})
+        if self._typed is None or section in self._typed:
+            return names
+        return [name for name in names if f"{section}.{name}" in self._typed]
 
     @property
     def size(self) -> tuple[int, ...]:

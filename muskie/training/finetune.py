@@ -30,6 +30,7 @@ from muskie.training.report import already_finished, stopped, summary
 from muskie.training.run import Run, prepared
 from muskie.training.run_plan import Measure
 from muskie.training.same_network import check_same_network, network_of_state
+from muskie.training.saved_model import MODEL as MODEL_FOLDER
 from muskie.training.settings import OF_THE_RUN, ROOT, Settings, read_settings, saved_settings
 from muskie.training.trainer_config import TrainerConfig
 
@@ -103,7 +104,7 @@ class Finetuning(Run):
         """One with the backbone of `init_from`, where that is given and no backbone; None where it is not, or cannot be told
         of it."""
         init_from = self.settings["init_from"]
-        if self.state is not None or not init_from or self.settings["backbone"] != "auto":
+        if self.state is not None or not init_from or self.settings["backbone"] not in ("auto", init_from):
             return None
         path = typed_path(init_from, "init_from")
         network = checkpoint.load(path, key="init_from").get("network") if path.suffix == ".pt" else None
@@ -163,7 +164,12 @@ class Finetuning(Run):
 
     @property
     def name(self) -> str:
-        return f"ffrecon-{Path(_named(self.backbone)).name.replace('/', '-')}"
+        path = Path(_named(self.backbone))
+        if path.suffix == ".pt":
+            path = path.parent.parent  # the run of a checkpoint
+        elif path.name == MODEL_FOLDER:
+            path = path.parent
+        return f"ffrecon-{path.name.replace('/', '-')}"
 
     @property
     def notes(self) -> Sequence[str]:

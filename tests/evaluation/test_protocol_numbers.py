@@ -181,8 +181,10 @@ def test_a_protocol_without_its_data_says_what_to_give(name: str) -> None:
         settings(f"protocol={name}")
 
 
-def test_a_protocol_on_other_data(tmp_path: Path) -> None:
-    read = settings("protocol=sevenscenes_muskie", "data=nrgbd", f"data.root={tmp_path}")
+@pytest.mark.parametrize("name", TABLE)
+def test_a_protocol_on_other_data(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("poselib") if "relative_pose" in TABLE[name].suites else None
+    read = settings(f"protocol={name}", "data=nrgbd", f"data.root={tmp_path}")
     assert read.values["data"] == {"_target_": "muskie.data.sources.nrgbd.NeuralRGBD", "root": str(tmp_path)}
 
 

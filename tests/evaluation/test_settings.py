@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def settings(words: str) -> EvaluationSettings:
+def settings(words: str, typed: Collection[str] | None = None) -> EvaluationSettings:
     overrides = read_overrides(words.split(), CONFIGS, "evaluate", SECTIONS.names())
-    return EvaluationSettings(compose_config(CONFIGS, "evaluate", overrides))
+    return EvaluationSettings(compose_config(CONFIGS, "evaluate", overrides), typed)
 
 
 def frozen(words: str) -> Path:
@@ -76,7 +77,7 @@ def test_typed_settings_are_held_against_the_list() -> None:
     ):
         settings(f"{start} views.distance=4")
     with pytest.raises(ConfigError, match=r"pairs\.views=2: 'list.json' was drawn with views=8"):
-        settings("backbone=x data=synthetic pairs.list=list.json pairs.views=2")
+        settings("backbone=x data=synthetic suite=dense_matching pairs.list=list.json pairs.views=2")
 
 
 def test_a_list_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,3 +116,19 @@ def test_what_is_frozen_has_what_all_suites_need() -> None:
     read = settings(f"backbone=x protocol=scannet1500 {words} suite=[relative_pose,dense_matching]")
     with pytest.raises(DataError, match="pairs/line-0001: no frame has known depth"):
         read.suites[0].choose(read.material())
+
+
+def test_a_list_that_no_suite_looks_at() -> None:
+    Path("there.json").write_text(json.dumps(A_LIST))
+    for suite, wrong, right in (("dense_matching", "views", "pairs"), ("[correspondence]", "pairs", "views")):
+        with pytest.raises(ConfigError, match=rf"{wrong}\.list='there\.json': no suite of .*; {right}\.list= takes their"):
+            settings(f"backbone=x data=synthetic suite={suite} {wrong}.list=there.json")
+
+
+def test_a_list_takes_the_place_of_a_protocols_rule() -> None:
+    """What the protocol says of views is nobody's wish beside a list; what is typed is."""
+    Path("there.json").write_text(json.dumps(A_LIST))
+    words = "backbone=x protocol=rooms views.list=there.json"
+    assert settings(words, {"backbone", "protocol", "views.list"}).values["views"].listed.samples
+    with pytest.raises(ConfigError, match=r"views\.samples=3: 'there\.json' was drawn with samples=None"):
+        settings(f"{words} views.samples=3", {"backbone", "protocol", "views.list", "views.samples"})

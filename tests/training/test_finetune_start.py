@@ -66,7 +66,8 @@ def test_a_model_to_start_from_brings_its_backbone(tmp_path: Path, monkeypatch: 
     for given in ("run", "run/checkpoints/step-00000004.pt"):
         run = finetuning(["backbone=auto", f"init_from={given}"])
         assert run.done == 0 and same_bits(run.model.state_dict(), first["model"])
-        assert run.backbone_told == f"backbone: that of {given}" and run.past == first["past"]
+        assert run.backbone_told == f"backbone: that of {given}" and run.past == first["past"] and run.name == "ffrecon-run"
+    assert finetuning(["backbone=run", "init_from=run"]).name == "ffrecon-run", "as its config.yaml says it"
     finished(["backbone=auto", "init_from=run", "output_dir=next"])
     assert OmegaConf.load("next/config.yaml").backbone == "run"
     shutil.rmtree("run")

@@ -15,6 +15,7 @@ from muskie.evaluation.views.view_set import (
     all_places,
     known_camera,
     of_each_length,
+    of_each_source,
     spread,
     view_set,
 )
@@ -22,18 +23,23 @@ from muskie.streams import stream
 
 
 def spaced(index: SceneIndex, views: int, distance: int, count: int, seed: int = 0) -> list[ViewSet]:
-    """Frames at a stated distance: number 0, d, 2d, ... from a start that is drawn, over as many scenes as there are.
+    """Frames at a stated distance: number 0, d, 2d, ... from a start that is drawn, over as many scenes as there are; see
+    `of_each_source`.
 
     Args:
         index: the places to choose from.
         views: frames of a set.
         distance: d, in frames of the source, >= 1.
-        count: sets that are wanted; where the places have fewer, all they have. No set is given twice.
+        count: sets that are wanted, of all sources; where the places have fewer, all they have. No set is given twice.
         seed: of the starts.
 
     Raises:
         DataError: no scene is long enough.
     """
+    return of_each_source(index, count, lambda one, share: _spaced(one, views, distance, share or count, seed))
+
+
+def _spaced(index: SceneIndex, views: int, distance: int, count: int, seed: int) -> list[ViewSet]:
     span = (views - 1) * distance + 1
     places = spread(index, count, span)
     starts = [stream(seed, "starts", n).permutation(len(place.frames) - span + 1) for n, place in enumerate(places)]

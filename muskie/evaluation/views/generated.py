@@ -9,6 +9,9 @@ from typing import Any
 from muskie.config import schema
 from muskie.data.scene import SceneSource
 
+COUNT = "scenes"
+"""How many scenes there are changes no picture of those that are listed."""
+
 _MISSING = object()
 
 
@@ -22,6 +25,8 @@ def arguments(source: SceneSource) -> dict[str, Any] | None:
         return None
     found = {}
     for name in schema(type(source)):
+        if name == COUNT:
+            continue
         value = getattr(source, name, _MISSING)
         with suppress(TypeError):
             found[name] = _plain(value)
@@ -37,7 +42,7 @@ def differences(source: SceneSource, then: Mapping[str, Any]) -> list[str]:
     return [
         f"{source.config_key}.{name}={now.get(name, 'not said')} (the list: {then.get(name, 'not said')})"
         for name in dict.fromkeys([*now, *then])
-        if now.get(name, _MISSING) != then.get(name, _MISSING)
+        if name != COUNT and now.get(name, _MISSING) != then.get(name, _MISSING)
     ]
 
 

@@ -60,6 +60,8 @@ def read_list(file: str, key: str) -> ViewList:
         rule, generated = _mapping(told, "rule"), _mapping(told, "generated")
         for name in generated:
             _mapping(generated, name, "generated.")
+        if not isinstance(rule.get("rule", ""), str):
+            raise ValueError(f"rule.rule is {_cut(rule['rule'])}; expected a text")
         note = told.get("note") or ""
         if not isinstance(note, str):
             raise ValueError(f"note is {_cut(note)}; expected a text")

@@ -10,7 +10,7 @@ from itertools import islice
 
 from muskie.data.index import Place, SceneIndex
 from muskie.errors import DataError
-from muskie.evaluation.views.view_set import ViewSet, known_camera, spread, view_set
+from muskie.evaluation.views.view_set import ViewSet, known_camera, of_each_source, spread, view_set
 from muskie.streams import stream
 
 
@@ -75,12 +75,17 @@ def nearby(index: SceneIndex, views: int, reach: int, count: int, seed: int) -> 
         index: the places to choose from.
         views: of a set.
         reach: frames of the source, either way.
-        count: sets that are wanted, in turn from all scenes; where there are fewer first frames, all they have.
+        count: sets that are wanted, of all sources (see `of_each_source`), in turn from all scenes; where there are fewer
+            first frames, all they have.
         seed: of the draws.
 
     Raises:
         DataError: nowhere are as many frames with a camera within reach.
     """
+    return of_each_source(index, count, lambda one, share: _nearby(one, views, reach, share or count, seed))
+
+
+def _nearby(index: SceneIndex, views: int, reach: int, count: int, seed: int) -> list[ViewSet]:
     places = spread(index, count, views)
     rngs = [stream(seed, "nearby frames", place.source.name, place.scene.name) for place in places]
     firsts = [rng.permutation(len(place.frames)) for rng, place in zip(rngs, places, strict=True)]

@@ -80,14 +80,15 @@ class ViewList:
         """
         sources = self._sources(index)
         self._check_generated(sources)
-        scenes = {name: _scenes(source, self._frames(name)) for name, source in sources.items()}
+        listed = {name: self._frames(name) for name in sources}
+        scenes = {name: _scenes(source, listed[name]) for name, source in sources.items()}
         missing = [f"{source}/{scene}" for source, scene in self._places() if scene not in scenes[source]]
         lost: list[str] = []
         for source, scene in self._places():
             if scene in scenes[source]:
                 there = set(scenes[source][scene].frames)
-                lost += [f"{source}/{scene}: {frame}" for frame in self._frames(source)[scene] if frame not in there]
-        total = sum(len(frames) for source in sources for frames in self._frames(source).values())
+                lost += [f"{source}/{scene}: {frame}" for frame in listed[source][scene] if frame not in there]
+        total = sum(len(frames) for scenes_of in listed.values() for frames in scenes_of.values())
         problems = [
             f"{len(names)} of {count} {what} are not in the data: {shown(names)} (the first in {self._sample_of(names[0])})"
             for names, count, what in ((missing, len(self._places()), "scenes"), (lost, total, "frames"))

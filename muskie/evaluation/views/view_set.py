@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -127,6 +127,50 @@ def spread(index: SceneIndex, count: int | None, least: int = 1) -> list[Place]:
         for source, numbers, share in zip(index.sources, long, shares, strict=True)
         for n in evenly(len(numbers), share)
     ]
+
+
+class OneSource(SceneIndex):
+    """The places of one source of an index."""
+
+    def __init__(self, index: SceneIndex, source: SceneSource) -> None:
+        vars(self).update(vars(index))
+        self._index = index
+        self.sources = [source]
+
+    def places(self, source: SceneSource) -> int:
+        return self._index.places(source)
+
+    def place(self, source: SceneSource, number: int) -> Place:
+        return self._index.place(source, number)
+
+
+def of_each_source(
+    index: SceneIndex, count: int | None, choose: Callable[[SceneIndex, int | None], Sequence[ViewSet]]
+) -> list[ViewSet]:
+    """Up to `count` sets in all: an even share of each source, however many scenes it has. A source that has fewer leaves
+    its share unused.
+
+    Args:
+        index: all places.
+        count: sets; None: all.
+        choose: those of an index of one source, at most so many.
+
+    Raises:
+        DataError: no source has any; that of the first.
+    """
+    most = None if count is None else -(-count // len(index.sources))
+    found: list[Sequence[ViewSet]] = []
+    problems = []
+    for source in index.sources:
+        try:
+            found.append(choose(index if len(index.sources) == 1 else OneSource(index, source), most))
+        except DataError as error:
+            problems.append(error)
+            found.append([])
+    if not any(found):
+        raise problems[0]
+    shares = [len(sets) for sets in found] if count is None else _shares([len(sets) for sets in found], count)
+    return [views for sets, share in zip(found, shares, strict=True) for views in sets[:share]]
 
 
 def _of_length(index: SceneIndex, source: SceneSource, least: int) -> Sequence[int]:

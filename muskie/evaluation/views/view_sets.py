@@ -14,7 +14,7 @@ from muskie.evaluation.views.frame_rules import first_windows, nearest_rotations
 from muskie.evaluation.views.list_files import read_list
 from muskie.evaluation.views.protocol_rules import nearby, random_frames, strided
 from muskie.evaluation.views.view_lists import ViewList
-from muskie.evaluation.views.view_set import ENDLESS, SomeScenes, ViewSet, evenly, named_scenes
+from muskie.evaluation.views.view_set import ENDLESS, SomeScenes, ViewSet, evenly, named_scenes, of_each_source
 
 __all__ = [
     "ENDLESS",
@@ -156,11 +156,16 @@ class ViewChoice:
             return random_frames(index, self.views, self.samples, self.seed)
         if self.rule == "nearby":
             return nearby(index, self.views, self.reach, most, self.seed)
-        if self.rule == "first_windows":
-            found = first_windows(index, self.views, self.max_gap, most)
-        else:
-            found = nearest_rotations(index, self.views, self.every, most)
-        return [found[n] for n in evenly(len(found), self.samples or len(found))]
+        views = self.views
+
+        def scenes_in_turn(one: SceneIndex, share: int | None) -> ViewSets:
+            if self.rule == "first_windows":
+                found = first_windows(one, views, self.max_gap, share or ENDLESS)
+            else:
+                found = nearest_rotations(one, views, self.every, share or ENDLESS)
+            return [found[n] for n in evenly(len(found), share or len(found))]
+
+        return of_each_source(index, self.samples, scenes_in_turn)
 
     def told(self, sets: Sequence[ViewSet]) -> str:
         """The samples that were chosen, for the notes of a table."""

@@ -113,6 +113,23 @@ def test_samples_are_counted_over_all_sources(
         assert tuple(sum(one.source.name == f"source{n}" for one in sets) for n in range(len(lengths))) == expected
 
 
+@pytest.mark.parametrize("rule", ["spaced", "nearby", "first_windows", "nearest_rotations"])
+def test_a_source_of_few_long_scenes_has_its_share(rule: str) -> None:
+    """Beside one of many short ones: half of all samples, or all it has."""
+    index = everything(posed(40, 40, name="long"), posed(*[10] * 30, name="short"))
+    choice = ViewChoice(rule, 3, distance=2, samples=25, max_gap=1, every=1)
+    sets = choice.choose(index)
+    has = 2 if rule == "first_windows" else 13
+    assert [sum(one.source.name == name for one in sets) for name in ("long", "short")] == [has, min(13, 25 - has)]
+    assert len({(one.scene.name, one.frames) for one in sets if one.source.name == "long"}) == has
+    alone = everything(posed(40, 40, name="long"))
+    with pytest.raises(DataError):
+        ViewChoice(rule, 41, distance=1, samples=4).choose(index)
+    fits = ViewChoice(rule, 12, distance=1, samples=8, max_gap=1, every=1)  # the short scenes have none
+    assert {one.source.name for one in fits.choose(index)} == {"long"}
+    assert len(fits.choose(index)) <= len(fits.choose(alone))
+
+
 def test_what_notes_tell() -> None:
     index = everything(posed(20, 30))
     choice = ViewChoice("strided", None, distance=10, samples=None)
