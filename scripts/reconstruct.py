@@ -40,8 +40,20 @@ def parser() -> argparse.ArgumentParser:
     add("--limit", type=int, help="take at most so many, spread evenly; of a video 32")
     add("--fit", default="crop", choices=("crop", "pad"), help="pictures of another shape: cut to the middle, or padded")
     add("--formats", nargs="+", default=list(FORMATS), choices=FORMATS, help="what is written; all by default")
-    add("--confidence", type=float, default=PERCENTILE, metavar="PERCENT", help="leave out so many of the least sure points")
-    add("--edge", type=float, default=EDGE, metavar="DEGREES", help="leave out points on edges of depth; 0 keeps them")
+    add(
+        "--confidence",
+        type=float,
+        default=PERCENTILE,
+        metavar="PERCENT",
+        help=f"leave out the least sure points ({PERCENTILE:g})",
+    )
+    add(
+        "--edge",
+        type=float,
+        default=EDGE,
+        metavar="DEGREES",
+        help=f"leave out edges of depth; 0: none ({EDGE:g})",
+    )
     add(
         "--colmap",
         default="original",

@@ -153,7 +153,8 @@ def model_folder(given: str | Path) -> str | Path:
         return folder / "model"
     if folder.exists() or isinstance(given, Path) or folder.is_absolute():
         hint = "; the run has not ended, continue it" if (folder / "checkpoints").is_dir() else _models_in(folder)
-        raise CheckpointError(f"{folder}: no {' and no '.join(missing)}; give a folder written by save_pretrained{hint}")
+        lacks = f"no {' and no '.join(missing)}" if folder.exists() else "there is no such folder"
+        raise CheckpointError(f"{folder}: {lacks}; give a run, or a folder written by save_pretrained{hint}")
     # A name on the hub is owner/name, and an owner is no folder here: it would be asked over the network for a slip.
     beside = folder.parent != Path() and folder.parent.is_dir()
     if beside or str(given).count("/") > 1 or str(given).startswith((".", "~")):

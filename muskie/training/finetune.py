@@ -36,6 +36,8 @@ from muskie.training.trainer_config import TrainerConfig
 
 MODEL = schema(ReconstructionModel, without=("backbone", "seed", "kind", *TRAINED))
 
+REAL = WITH_GEOMETRY.replace("synthetic, ", "")
+
 NARROW = 8
 """Dense heads by how much narrower than the backbone this is worth a note: the default suits small backbones."""
 
@@ -79,7 +81,7 @@ class Finetuning(Run):
     kind = FINETUNING
     heldout_views = 1
     loader = "muskie.load_reconstruction_model"
-    other_data = f"for real scenes with depth and cameras ({WITH_GEOMETRY}) append data=NAME data.root=PATH"
+    other_data = f"for real scenes with depth and cameras ({REAL}) append data=NAME data.root=PATH"
     heldout: ReconstructionHeldOut
     model: ReconstructionModel
 

@@ -16,9 +16,10 @@ from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.plan import StepPlan
 from muskie.data.scene import SceneSource
 from muskie.errors import ConfigError, DataError, nearest
-from muskie.evaluation.geometry.answers import HEADLINES, PARTS, SceneScores, answers, trivial_answers, truths
+from muskie.evaluation.geometry.answers import HEADLINES, PARTS, SceneScores, answers, row_answers, trivial_answers, truths
 from muskie.evaluation.geometry.nearest import tree_or_error
 from muskie.evaluation.geometry.pointmap_metrics import PointMapConfig
+from muskie.evaluation.geometry.trivial import ROW, TRIVIAL
 from muskie.evaluation.trained_on import TrainedFrames
 from muskie.evaluation.views.posed_views import PosedViews, posed_batches
 from muskie.evaluation.views.view_sets import ViewSet, spaced
@@ -27,7 +28,7 @@ from muskie.models.geometry_output import Geometry
 from muskie.models.reconstruction import ReconstructionModel
 from muskie.training.heldout_suites import eager
 
-MODEL, TRIVIAL = "this run", "trivial"
+MODEL = "this run"
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ class ReconstructionHeldOut:
         model: what is measured.
 
     Attributes:
-        means: metric -> mean over scenes, when last measured; those of the trivial answer begin with `trivial `.
+        means: metric -> mean over scenes, when last measured; those of answers without a model begin with
+            `trivial ` and, of poses, `in a row `.
         unreadable: messages of samples that were left out.
         past: all that the model was trained on, this run's data last.
 
@@ -157,25 +159,30 @@ class ReconstructionHeldOut:
             found = answers(self._geometry(views, device, dtype))
             for part, kept in scores.items():
                 kept.scenes([self._groups[number] for number in views.numbers])
-                for model, said in ((MODEL, found), (TRIVIAL, trivial)):
+                row = [(ROW, row_answers(views))] if part == "pose" else []
+                for model, said in ((MODEL, found), (TRIVIAL, trivial), *row):
                     for one, truth in zip(said, true, strict=True):
                         kept.add(model, PARTS[part](one, truth, pointmap))
         self.means = {name: value for kept in scores.values() for name, value in kept.means(MODEL).items()}
-        floors = {name: value for kept in scores.values() for name, value in kept.means(TRIVIAL).items()}
         scalars = {f"heldout/{name}": value for name, value in self.means.items() if " " not in name}
-        self.means |= {f"{TRIVIAL} {name}": value for name, value in floors.items()}
+        for floor, parts in ((TRIVIAL, self.config.parts), (ROW, [part for part in self.config.parts if part == "pose"])):
+            self.means |= {f"{floor} {name}": value for part in parts for name, value in scores[part].means(floor).items()}
         return scalars, self.line()
 
     def line(self) -> str:
         """What was last measured, for people."""
         told = [
-            f"{name} {self.means[name]:.3f} (trivial {self.means[f'{TRIVIAL} {name}']:.3f})"
+            f"{name} {self.means[name]:.3f} ({', '.join(self._floors(name))})"
             for part in self.config.parts
             for name in HEADLINES[part]
             if name in self.means and name not in ("AUC@5", "RRA@15", "RTA@15")
         ]
         count = sum(len(views.images) for views in self._batches)
-        return f"held out, {count} scenes of {self.views} views: {', '.join(told)}"
+        return f"held out, {count} samples of {self.views} views: {', '.join(told)}"
+
+    def _floors(self, name: str) -> list[str]:
+        floors = {floor: self.means.get(f"{floor} {name}") for floor in (TRIVIAL, ROW)}
+        return [f"{floor} {value:.3f}" for floor, value in floors.items() if value is not None]
 
     def _geometry(self, views: PosedViews, device: torch.device, dtype: torch.dtype | None) -> Geometry:
         cast: AbstractContextManager = torch.autocast(device.type, dtype) if dtype else nullcontext()

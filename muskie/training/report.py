@@ -124,7 +124,7 @@ def result(run: Run) -> str:
     Of a run that was finished before and is asked for with other settings, those are not told.
     """
     data = "" if changed_settings(run) else f" on {', '.join(source.name for source in run.sources)}"
-    gain = f" Held out: {run.measured}." if run.measured else ""
+    gain = f" Held out: {run.measured.removeprefix('held out, ')}." if run.measured else ""
     steps = max(run.steps, run.done)  # a run that was stopped later than it is asked for now
     return f"`{run.name}`, {steps} steps{data}.{gain}"
 
@@ -176,6 +176,7 @@ def summary(run: Run) -> str:
             f"  run folder   {run.folder}",
             f"  pictures     {run.folder / 'pictures'}",
             *tables,
+            *([f"  cloud        {cloud}"] if (cloud := run.folder / "reconstruction").is_dir() else []),
             f"  weights      {run.loader}({str(run.folder / 'model')!r})",
             f"  TensorBoard  tensorboard --logdir {tensorboard}",
         ]

@@ -163,7 +163,7 @@ def test_a_model_with_weights_is_as_it_is(run: Path, key: str) -> None:
     [
         ("somebody/model", r"somebody/model: neither a folder here .*asked the hub for somebody/model"),
         ("./not/there", "there is no such folder"),
-        ("/not/there", "no config.json and no model.safetensors"),
+        ("/not/there", "/not/there: there is no such folder; give a run"),
     ],
 )
 def test_weights_that_are_not_there(spec: str, message: str) -> None:

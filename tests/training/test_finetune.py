@@ -11,14 +11,13 @@ import torch
 from tiny import ONE, same_bits, train
 from tiny_recon import CONFIGS, SMALL, finetuning, finished
 
-from muskie.data.geometry_check import WITH_GEOMETRY
 from muskie.errors import CheckpointError, ConfigError, DataError
 from muskie.history import history
 from muskie.models.recon_load import load_reconstruction_model
 from muskie.models.variants import create_model
 from muskie.overrides import compose_config, read_overrides
 from muskie.training.default_backbone import choose_backbone
-from muskie.training.finetune import FINETUNING, Finetuning
+from muskie.training.finetune import FINETUNING, REAL, Finetuning
 from muskie.training.report import introduction, summary
 
 
@@ -33,10 +32,10 @@ def test_a_run_from_start_to_end(tmp_path: Path) -> None:
     }  # fmt: skip
     model = load_reconstruction_model(tmp_path)
     assert same_bits(model.state_dict(), run.model.state_dict())
-    assert "held out, 2 scenes of 4 views: AUC@15" in summary(run)
+    assert "held out, 2 samples of 4 views: AUC@15" in summary(run)
     assert "muskie.load_reconstruction_model" in summary(run)
     (rooms,) = (line for line in introduction(run) if line.startswith("note: trains on rendered rooms"))
-    assert "data=folder" not in rooms and WITH_GEOMETRY in rooms, "photographs alone cannot be trained on"
+    assert "data=folder" not in rooms and REAL in rooms, "photographs alone cannot be trained on"
     assert [entry["data"]["scenes"] for entry in history(tmp_path / "model") or []] == [6]
 
 

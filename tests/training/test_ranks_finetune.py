@@ -68,7 +68,7 @@ def test_two_ranks_are_one(name: str, together: Path, tmp_path: Path) -> None:
         # A pixel or a pair of views may pass a threshold by a rounded bit.
         assert line == pytest.approx(other, abs=1e-3 if "heldout/AUC@30" in line else near)
     assert {"heldout/AUC@30", "heldout/L1", "heldout/AbsRel"} <= set(theirs[-1]) and "train/grad_norm" in theirs[0]
-    assert alone.heldout.line().startswith("held out, 3 scenes of 4 views")
+    assert alone.heldout.line().startswith("held out, 3 samples of 4 views")
     ranks = [torch.load(together / f"{name}-{rank}.pt") for rank in range(2)]
     assert same_bits(*ranks) and same_bits(ranks[0], state(together / name)["model"])
     assert farthest(ranks[0], state(tmp_path)["model"]) < 10 * near, "at most a tenth of a step, whose rate is 1e-3"

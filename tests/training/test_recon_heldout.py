@@ -95,7 +95,7 @@ def test_samples_that_lack_something_are_left_out_and_told(model: Reconstruction
     what = "a pose whose rotation has determinant -1" if lack == "left-handed" else f"has no {lack}"
     assert all(what in told for told in found.unreadable) and "walls/1" in found.unreadable[0]
     scalars, line = found.measure(torch.device("cpu"), None)
-    assert "held out, 2 scenes of 2 views" in line and all(math.isfinite(value) for value in scalars.values())
+    assert "held out, 2 samples of 2 views" in line and all(math.isfinite(value) for value in scalars.values())
 
 
 @pytest.mark.parametrize("lack", ["depth", "camera", "left-handed"])
@@ -110,7 +110,7 @@ def test_one_view_has_no_relative_pose_and_two_are_measured(model: Reconstructio
     found = heldout(Walls(), model, HoldOut(0.4), views=1)
     found.draw()
     scalars, line = found.measure(torch.device("cpu"), None)
-    assert "held out, 8 scenes of 2 views" in line
+    assert "held out, 8 samples of 2 views" in line
     assert "heldout/AUC@30" in scalars and all(math.isfinite(value) for value in scalars.values())
 
 
