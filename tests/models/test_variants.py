@@ -116,7 +116,7 @@ def test_incomplete_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"head\.bias"):
         muskie.from_pretrained(tmp_path)
     file.unlink()
-    with pytest.raises(CheckpointError, match=r"no model\.safetensors; give a folder"):
+    with pytest.raises(CheckpointError, match=r"no model\.safetensors; give a run"):
         muskie.from_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match=r"no config\.json and no model\.safetensors"):
         muskie.from_pretrained(str(tmp_path / "none"))
