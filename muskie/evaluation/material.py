@@ -31,7 +31,6 @@ class Material:
         size: H and W of the pictures.
         views: how the views of multi-view suites are chosen.
         pairs: how those of two-view suites are.
-        pair_depth: some of these suites need known depth, and not cameras alone, which is all that a list of pairs has.
         crop: see `read_posed`.
         batch: view sets of a forward pass.
         workers: processes that read ahead; 0: none.
@@ -48,7 +47,6 @@ class Material:
     train: SceneIndex | None = None
     views: ViewChoice = field(default_factory=ViewChoice)
     pairs: PairChoice = field(default_factory=PairChoice)
-    pair_depth: bool = True
     crop: str = "centre"
     batch: int = 4
     workers: int = 0
@@ -79,13 +77,13 @@ class Material:
         self._check_geometry(self._view_sets, self.views, depth)
         return self._view_sets
 
-    def pair_sets(self) -> AnglePairs:
-        """The pairs of two-view suites, chosen once; as `view_sets`, with `pair_depth`."""
+    def pair_sets(self, depth: bool = True) -> AnglePairs:
+        """The pairs of two-view suites, chosen once; as `view_sets`."""
         if self._pair_sets is None:
-            chosen = self._choose(self.pairs, lambda: self.pairs.pairs(self.index), self.pair_depth)
+            chosen = self._choose(self.pairs, lambda: self.pairs.pairs(self.index), depth)
             self._not_trained_on(chosen.sets)
             self._pair_sets = chosen
-        self._check_geometry(self._pair_sets.sets, self.pairs, self.pair_depth)
+        self._check_geometry(self._pair_sets.sets, self.pairs, depth)
         return self._pair_sets
 
     def _choose(self, choice: ViewChoice, choose: Callable[[], T], depth: bool) -> T:

@@ -124,7 +124,7 @@ class EvaluationSettings:
         if (data := self.values["data"]) and not {"_target_", "sources"} & set(data):
             told = ", ".join(f"data.{name}" for name in data)
             problems.append(f"{told}: settings of no data set; name it too, e.g. data=sevenscenes data.root=PATH")
-        used = {"pairs" if suite.needs == "pairs" else "views" for suite in self.suites if suite.needs}
+        used = self._used
         problems += [
             f"{one.section}.list={one.list!r}: no suite of {', '.join(suite.name for suite in self.suites)} looks at it; "
             f"{' and '.join(f'{name}.list=' for name in sorted(used)) or 'none of them'} takes their samples"
@@ -159,6 +159,11 @@ class EvaluationSettings:
     @property
     def _choices(self) -> tuple[ViewChoice, PairChoice]:
         return self.values["views"], self.values["pairs"]
+
+    @property
+    def _used(self) -> set[str]:
+        """The sections that choose the samples of the suites."""
+        return {suite.section for suite in self.suites if suite.section}
 
     @property
     def _above(self) -> Path:
@@ -203,7 +208,6 @@ class EvaluationSettings:
             size=(height, width),
             views=self.values["views"],
             pairs=self.values["pairs"],
-            pair_depth={suite.name for suite in self.suites if suite.needs == "pairs"} != {"relative_pose"},
             crop=self.values["crop"],
             batch=self.values["batch"],
             workers=self.values["workers"],
@@ -225,11 +229,10 @@ class EvaluationSettings:
         Raises:
             ConfigError: suites look at single sets of views and at pairs, or at neither; or they are frozen already.
         """
-        kinds = {"pairs" if suite.needs == "pairs" else "views" for suite in self.suites if suite.needs}
-        if len(kinds) != 1:
+        if len(self._used) != 1:
             told = ", ".join(f"{suite.name}: {suite.needs or 'no samples'}" for suite in self.suites)
             raise ConfigError(f"freeze writes views or pairs, and the suites need not one of them ({told}); name others")
-        choice: ViewChoice = self.values[kinds.pop()]
+        choice: ViewChoice = self.values[self._used.pop()]
         if choice.list is not None:
             raise ConfigError(f"{choice.section}.list={choice.list!r} is frozen already; leave it out, or freeze")
         return choice

@@ -33,9 +33,9 @@ FEATURES, GEOMETRY = "features", "geometry"
 
 class Suite(NamedTuple, Generic[C]):
     """A suite: its name, the class of its settings, what runs it, and which samples of the material it needs: `"views"`
-    (`Material.view_sets`), `"cameras"` (the same, of which no depth need be known), `"pairs"` (`Material.pair_sets`) or
-    None. They are looked for before anything is measured or trained, and its settings held against them by `check`, if
-    there is one. `takes`: `FEATURES` or `GEOMETRY`."""
+    (`Material.view_sets`), `"cameras"` (the same, of which no depth need be known), `"pairs"` (`Material.pair_sets`),
+    `"camera pairs"` (the same without depth) or None. They are looked for before anything is measured or trained, and its
+    settings held against them by `check`, if there is one. `takes`: `FEATURES` or `GEOMETRY`."""
 
     name: str
     config: type[C]
@@ -60,9 +60,14 @@ class Suite(NamedTuple, Generic[C]):
         Raises:
             DataError: there are none.
         """
-        if self.needs in ("views", "cameras"):
+        if self.section == "views":
             return material.view_sets(depth=self.needs == "views")
-        return material.pair_sets().sets if self.needs == "pairs" else []
+        return material.pair_sets(depth=self.needs == "pairs").sets if self.section == "pairs" else []
+
+    @property
+    def section(self) -> str | None:
+        """The section of the settings that chooses its samples: `"views"`, `"pairs"`; None where it needs none."""
+        return {"views": "views", "cameras": "views", "pairs": "pairs", "camera pairs": "pairs"}.get(self.needs or "")
 
 
 _suites: dict[str, Suite[Any]] = {}

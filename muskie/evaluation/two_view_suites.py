@@ -93,12 +93,12 @@ def probe3d(backbones: Sequence[FrozenBackbone], material: Material, config: Pro
     return Table("Correspondence as in Probe3D", notes, rows, columns, short, frozenset(columns))
 
 
-@suite(RelativePoseConfig, needs="pairs")
+@suite(RelativePoseConfig, needs="camera pairs")
 def relative_pose(backbones: Sequence[FrozenBackbone], material: Material, config: RelativePoseConfig) -> Table:
     """Relative pose from mutual nearest neighbours, see `muskie.evaluation.two_view.relative_pose`."""
     for backbone in backbones:
         backbone.layers(config.layers or ())
-    chosen = material.pair_sets()
+    chosen = material.pair_sets(depth=False)
     groups = [views.group for views in chosen.sets]
     batches = material.batches(chosen.sets, "relative pose")
     rows = pose.evaluate_relative_pose(backbones, batches, groups, config, material.floors, material.data, material.seed)

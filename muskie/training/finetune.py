@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from muskie.training.trainer_config import TrainerConfig
 MODEL = schema(ReconstructionModel, without=("backbone", "seed", "kind", *TRAINED))
 
 REAL = WITH_GEOMETRY.replace("synthetic, ", "")
+"""Of these, what somebody who trains on rendered rooms may want instead."""
 
 NARROW = 8
 """Dense heads by how much narrower than the backbone this is worth a note: the default suits small backbones."""
@@ -108,14 +110,22 @@ class Finetuning(Run):
         init_from = self.settings["init_from"]
         if self.state is not None or not init_from or self.settings["backbone"] not in ("auto", init_from):
             return None
-        path = typed_path(init_from, "init_from")
-        network = checkpoint.load(path, key="init_from").get("network") if path.suffix == ".pt" else None
-        if path.suffix != ".pt":
-            network = load_reconstruction_model(init_from).network()
+        network = self._given.get("network")
         if network is None:
             return None
         self.backbone, self.backbone_told = init_from, f"backbone: that of {init_from}"
         return ReconstructionModel(network["backbone"], seed=self.settings["seed"], **self.settings["model"])
+
+    @cached_property
+    def _given(self) -> dict[str, Any]:
+        """What lies at `init_from`, a model folder, a run's folder, a checkpoint, or a model on the Hugging Face hub:
+        `network` and `model`, its weights; of a checkpoint all that it holds, which may lack the network."""
+        init_from = self.settings["init_from"]
+        path = typed_path(init_from, "init_from")
+        if path.suffix == ".pt":
+            return checkpoint.load(path, key="init_from")
+        given = load_reconstruction_model(init_from)
+        return {"network": given.network(), "model": given.state_dict()}
 
     def _begun(self) -> ReconstructionModel:
         given, pretrained_dir = self.settings["backbone"], self.settings["pretrained_dir"]
@@ -153,16 +163,13 @@ class Finetuning(Run):
         check_same_network(self.model, network_of_state(state, settings, self.model), origin)
 
     def take_weights(self, init_from: str) -> None:
-        """Those of a model folder, a run's folder, a checkpoint, or a model on the Hugging Face hub."""
-        origin, path = f"init_from={init_from}", typed_path(init_from, "init_from")
-        if path.suffix == ".pt":
-            state = checkpoint.load(path, key="init_from")
-            self.check_state(state, saved_settings(state), origin)
-            checkpoint.load_weights(self.model, state["model"], origin)
-            return
-        given = load_reconstruction_model(init_from)
-        check_same_network(self.model, given.network(), origin)
-        checkpoint.load_weights(self.model, given.state_dict(), origin)
+        origin, given = f"init_from={init_from}", self._given
+        del self._given  # as large as the model
+        if "settings" in given:
+            self.check_state(given, saved_settings(given), origin)
+        else:
+            check_same_network(self.model, given["network"], origin)
+        checkpoint.load_weights(self.model, given["model"], origin)
 
     @property
     def name(self) -> str:

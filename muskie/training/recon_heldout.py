@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +16,16 @@ from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.plan import StepPlan
 from muskie.data.scene import SceneSource
 from muskie.errors import ConfigError, DataError, nearest
-from muskie.evaluation.geometry.answers import HEADLINES, PARTS, SceneScores, answers, row_answers, trivial_answers, truths
+from muskie.evaluation.geometry.answers import (
+    HEADLINES,
+    PARTS,
+    Answer,
+    SceneScores,
+    answers,
+    row_answers,
+    trivial_answers,
+    truths,
+)
 from muskie.evaluation.geometry.nearest import tree_or_error
 from muskie.evaluation.geometry.pointmap_metrics import PointMapConfig
 from muskie.evaluation.geometry.trivial import ROW, TRIVIAL
@@ -110,6 +119,7 @@ class ReconstructionHeldOut:
         self.index = SceneIndex(sources, "heldout", holdout, 1) if holdout.share else None
         self.past: Sequence[Entry] = ()
         self.means: dict[str, float] = {}
+        self._without_model: dict[str, float] = {}
         self.unreadable: list[str] = []
         self._batches: list[PosedViews] = []
         self._groups: list[str] = []
@@ -126,6 +136,7 @@ class ReconstructionHeldOut:
             return
         config = self.config
         sets = spaced(self.index, self.views, config.distance, config.scenes, config.seed)
+        self._without_model = {}
         self._sets, self._groups = sets, [views.group for views in sets]
         try:
             self._batches = list(posed_batches(sets, (self.size, self.size), config.batch))
@@ -152,22 +163,28 @@ class ReconstructionHeldOut:
 
     def measure(self, device: torch.device, dtype: torch.dtype | None) -> tuple[Mapping[str, float], str]:
         """Scores of the model as it is: scalars, and a line."""
+        parts = self.config.parts
+        self.means = self._means(lambda views: answers(self._geometry(views, device, dtype)), parts)
+        scalars = {f"heldout/{name}": value for name, value in self.means.items() if " " not in name}
+        if not self._without_model:  # always the same, and as slow as the model
+            floors = {TRIVIAL: (trivial_answers, parts), ROW: (row_answers, [part for part in parts if part == "pose"])}
+            self._without_model = {
+                f"{floor} {name}": value for floor, said in floors.items() for name, value in self._means(*said).items()
+            }
+        self.means |= self._without_model
+        return scalars, self.line()
+
+    def _means(self, say: Callable[[PosedViews], Sequence[Answer]], parts: Sequence[str]) -> dict[str, float]:
+        """Metric -> mean over the samples, of what is said of them."""
         pointmap = PointMapConfig(queries=self.config.points, points=100_000)
-        scores = {part: SceneScores(part) for part in self.config.parts}
+        scores = {part: SceneScores(part) for part in parts}
         for views in self._batches:
-            true, trivial = truths(views), trivial_answers(views)
-            found = answers(self._geometry(views, device, dtype))
+            said, true = say(views), truths(views)
             for part, kept in scores.items():
                 kept.scenes([self._groups[number] for number in views.numbers])
-                row = [(ROW, row_answers(views))] if part == "pose" else []
-                for model, said in ((MODEL, found), (TRIVIAL, trivial), *row):
-                    for one, truth in zip(said, true, strict=True):
-                        kept.add(model, PARTS[part](one, truth, pointmap))
-        self.means = {name: value for kept in scores.values() for name, value in kept.means(MODEL).items()}
-        scalars = {f"heldout/{name}": value for name, value in self.means.items() if " " not in name}
-        for floor, parts in ((TRIVIAL, self.config.parts), (ROW, [part for part in self.config.parts if part == "pose"])):
-            self.means |= {f"{floor} {name}": value for part in parts for name, value in scores[part].means(floor).items()}
-        return scalars, self.line()
+                for one, truth in zip(said, true, strict=True):
+                    kept.add(MODEL, PARTS[part](one, truth, pointmap))
+        return {name: value for kept in scores.values() for name, value in kept.means(MODEL).items()}
 
     def line(self) -> str:
         """What was last measured, for people."""

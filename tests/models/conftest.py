@@ -30,3 +30,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return capsys.readouterr().out
 
     return call
+
+
+@pytest.fixture
+def timm() -> None:
+    pytest.importorskip("timm", reason="timm is an optional extra: pip install 'muskie[eval]'")
