@@ -24,6 +24,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def index_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Index files of sources are kept where the tests end, not in the home of who runs them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MUSKIE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def image_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set for `data=folder`: 4 scenes of 16 small images, each a window that moves over a texture."""

@@ -99,7 +99,7 @@ def camera_problem(camera: Camera) -> str:
 
 def size_problem(frame: Frame) -> str:
     """Why the depth of a frame with a decoded picture does not belong to it, in words; empty where it does."""
-    width, height = frame.image.size
+    width, height = frame.size
     if frame.depth is None or frame.depth.shape == (height, width):
         return ""
     return f"its depth has shape {frame.depth.shape} and its picture {(height, width)} (height, width); they must be equal"

@@ -146,8 +146,9 @@ class Crop:
         depth = None if frame.depth is None else self.depth(frame.depth, height, width)
         camera = frame.camera
         if camera is not None:
-            before = (frame.image.height, frame.image.width)
-            camera = Camera(self.intrinsics(camera.intrinsics, before, height, width), camera.cam2world)
+            stored_w, stored_h = frame.size
+            intrinsics = self.intrinsics(camera.intrinsics, (stored_h, stored_w), height, width)
+            camera = Camera(intrinsics, camera.cam2world)
         return self.image(frame.image, height, width), depth, camera
 
     def _mirror(self, pixels: np.ndarray) -> np.ndarray:

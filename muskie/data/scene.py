@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,11 +26,13 @@ class Scene:
         frames: the names of the frames in the order of capture; what a name means is the source's own business.
         room: what the scene shows, where several scenes of the source show the same, e.g. `"redkitchen"`; such scenes lie
             side by side in the source. None: this scene alone shows it.
+        numbers: float64 [frames, K], what the source notes of each frame, for itself, e.g. its camera; None: nothing.
     """
 
     name: str
     frames: Sequence[str]
     room: str | None = None
+    numbers: np.ndarray | None = field(default=None, compare=False, repr=False)
 
     def shows_the_same_as(self, other: Scene) -> bool:
         """Whether both scenes, of one source, show one room."""
@@ -56,13 +58,20 @@ class Frame:
 
     Attributes:
         image: RGB picture.
-        depth: float32 [H, W] of the image's own size, z in metres, 0 = unknown; None if not asked for or not there.
-        camera: None if not asked for or not there; its intrinsics belong to `image` at its size.
+        depth: float32 [H, W] of the stored image's size, z in metres, 0 = unknown; None if not asked for or not there.
+        camera: None if not asked for or not there; its intrinsics belong to the image as it is stored, upright.
+        stored: width and height of the image as it is stored, upright, where `image` may be smaller; None: it is not.
     """
 
     image: Image.Image
     depth: np.ndarray | None = None
     camera: Camera | None = None
+    stored: tuple[int, int] | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the image as it is stored, which depth and camera belong to."""
+        return self.stored or self.image.size
 
 
 class SceneSource(ABC):
@@ -87,6 +96,15 @@ class SceneSource(ABC):
     left_out: int = 0
     """How many scenes `min_images` has left out."""
 
+    problems: Sequence[str] = ()
+    """What could not be listed, and why, in words; all else was."""
+
+    window: int = 32
+    """How many neighbouring frames still show much the same, so that the views of a sample are drawn from them."""
+
+    weight: float = 1.0
+    """How often it is drawn, against the other sources of a mixture; set by whoever builds it from a configuration."""
+
     @abstractmethod
     def __len__(self) -> int:
         """The number of scenes."""
@@ -106,11 +124,32 @@ class SceneSource(ABC):
             frame: one of `scene.frames`.
             at_least: the image may come back smaller than stored as long as its shorter side keeps this many pixels
                 (decoders that can skip detail are much faster so). None: as stored.
-            geometry: also read depth and camera where the source has them. `at_least` then changes nothing.
+            geometry: also read depth and camera where the source has them, at the size of the image as it is stored; a
+                source that makes use of `at_least` then says that size in `Frame.stored`.
 
         Raises:
             OSError: the image cannot be read. Callers skip the frame and count it.
         """
+
+    def lengths(self) -> np.ndarray:
+        """int64 [scenes], how many frames each has."""
+        if self.uniform_length:
+            return np.broadcast_to(np.int64(len(self.scene(0).frames)), len(self))
+        return np.array([len(self.scene(number).frames) for number in range(len(self))], dtype=np.int64)
+
+    def mask(self, scene: Scene, frame: str) -> np.ndarray | None:
+        """bool [H, W], where in the (upright) image the object is that the scene is about, at any size of the same aspect
+        ratio; None where there is no mask. Asked for where training zooms in on objects.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return None
+
+    def overlaps(self, scene: Scene) -> np.ndarray | None:
+        """float32 [frames, frames], which share of what frame i shows frame j shows too, where the source knows better than
+        depth and cameras say, e.g. from points that frames share; None where it does not."""
+        return None
 
     def file(self, scene: Scene, frame: str) -> Path | None:
         """The file that holds a frame's image; None: there is none of its own."""

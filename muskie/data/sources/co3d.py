@@ -11,7 +11,8 @@ from muskie.data.images import open_image
 from muskie.data.scene import Camera, Frame, Scene, SceneSource
 from muskie.data.sources.co3d_annotations import Sequence, read_qualities, read_sequences, read_set_list
 from muskie.data.sources.files import image_size, read_grey, rigid
-from muskie.data.sources.folder import existing_folder, natural_key
+from muskie.data.sources.folder import existing_folder
+from muskie.data.sources.natural import natural_key
 from muskie.data.sources.listing import chosen, pictures
 from muskie.errors import ConfigError, DataError
 

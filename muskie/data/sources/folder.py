@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from muskie.data.images import IMAGE_SUFFIXES, open_image
-from muskie.data.scene import Frame, Scene, SceneSource
-from muskie.errors import ConfigError, DataError
+from muskie.data.listing.listed import ListedSource
+from muskie.data.scene import Frame, Scene
+from muskie.data.sources.natural import naturally
+from muskie.errors import DataError
 from muskie.paths import typed_path
 
 _DEPTH = re.compile(r"(.*)\.depth(\.proj)?\.png")
 """Depth maps, as 7-Scenes and its like keep them beside the `.color.` image of the same name."""
 
 
-def natural_key(name: str) -> tuple[list[tuple[int, int | str]], str]:
-    """Sorts `img2` before `img10`; `img01` and `img1` by their letters, never by chance."""
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in re.split(r"(\d+)", name) if part], name
+EXPECTED = "one sub-folder of images a scene"
 
 
 def existing_folder(root: str | Path, expected: str) -> Path:
@@ -36,7 +37,7 @@ def existing_folder(root: str | Path, expected: str) -> Path:
     return path
 
 
-class ImageFolders(SceneSource):
+class ImageFolders(ListedSource):
     """Scenes are folders of images, in the natural order of the file names.
 
     Every folder below `root` that directly holds images is a scene, named by its path below `root`; images directly in
@@ -56,47 +57,57 @@ class ImageFolders(SceneSource):
     min_images: int
 
     def __init__(self, root: str | Path, name: str = "folder", min_images: int = 1) -> None:
-        if min_images < 1:
-            raise ConfigError(f"data.min_images={min_images}: expected 1 or more")
-        self.min_images = min_images
-        expected = "one sub-folder of images a scene"
-        self.root = existing_folder(root, expected)
+        self.root = existing_folder(root, EXPECTED)
         self.name = name
-        self._scenes: list[Scene] = []
-        seen: set[Path] = set()
-        for folder, folders, files in os.walk(self.root, followlinks=True):
-            real = Path(folder).resolve()
+        self._list(min_images)
+
+    def _nothing(self) -> str:
+        return f"holds no image ({' '.join(sorted(IMAGE_SUFFIXES))}); give a folder with {EXPECTED}"
+
+    def parts(self) -> Sequence[str]:
+        folders = naturally(entry.name for entry in os.scandir(self.root) if entry.is_dir() and entry.name[0] != ".")
+        return [".", *folders]
+
+    def scenes_in(self, part: str) -> Sequence[Scene]:
+        if part == ".":
+            images = _images(file.name for file in os.scandir(self.root) if not file.is_dir())
+            return [Scene(".", images)]
+        scenes, seen = [], set()
+        for folder, folders, files in os.walk(self.root / part, followlinks=True, onerror=_raise):
+            real = os.path.realpath(folder)
             if real in seen:  # linked twice, or into itself
                 folders.clear()
                 continue
             seen.add(real)
-            folders[:] = sorted((f for f in folders if not f.startswith(".")), key=natural_key)
-            images = [f for f in files if Path(f).suffix.lower() in IMAGE_SUFFIXES and not f.startswith(".")]
-            coloured = {f.lower().rsplit(".color.", 1)[0] for f in images if ".color." in f.lower()}
-            images = [f for f in images if not ((depth := _DEPTH.fullmatch(f.lower())) and depth[1] in coloured)]
-            if images:
-                scene = Path(folder).relative_to(self.root).as_posix()
-                self._scenes.append(Scene(scene, sorted(images, key=natural_key)))
-        if not self._scenes:
-            suffixes = " ".join(sorted(IMAGE_SUFFIXES))
-            raise DataError(f"data.root={str(root)!r} holds no image ({suffixes}); give a folder with {expected}")
-        enough = [scene for scene in self._scenes if len(scene.frames) >= min_images]
-        if not enough:
-            most = max(len(scene.frames) for scene in self._scenes)
-            raise DataError(
-                f"data.root={str(root)!r}: no scene of data.min_images={min_images} images or more; the largest has {most}"
-            )
-        self.left_out = len(self._scenes) - len(enough)
-        self._scenes = enough
+            folders[:] = naturally(name for name in folders if name[0] != ".")
+            scenes.append(Scene(Path(folder).relative_to(self.root).as_posix(), _images(files)))
+        return scenes
 
-    def __len__(self) -> int:
-        return len(self._scenes)
+    def arranged(self, scenes: Sequence[Scene]) -> Sequence[Scene]:
+        """Each folder once, whatever links lead to it."""
+        first: dict[str, Scene] = {}
+        for scene in scenes:
+            first.setdefault(os.path.realpath(self.root / scene.name), scene)
+        return list(first.values())
 
-    def scene(self, index: int) -> Scene:
-        return self._scenes[index]
+    def watched(self, scene: Scene) -> Sequence[Path]:
+        return [self.root / scene.name]
 
     def read(self, scene: Scene, frame: str, *, at_least: int | None = None, geometry: bool = False) -> Frame:
         return Frame(open_image(self.file(scene, frame), None if geometry else at_least))
 
     def file(self, scene: Scene, frame: str) -> Path:
         return self.root / scene.name / frame
+
+
+def _images(files: Iterable[str]) -> list[str]:
+    """Those of some file names that are images and no depth maps, in natural order."""
+    images = [name for name in files if Path(name).suffix.lower() in IMAGE_SUFFIXES and name[0] != "."]
+    coloured = {name.lower().rsplit(".color.", 1)[0] for name in images if ".color." in name.lower()}
+    if coloured:
+        images = [name for name in images if not ((depth := _DEPTH.fullmatch(name.lower())) and depth[1] in coloured)]
+    return naturally(images)
+
+
+def _raise(error: OSError) -> None:
+    raise error

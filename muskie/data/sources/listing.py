@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from muskie.data.images import IMAGE_SUFFIXES
-from muskie.data.sources.folder import natural_key
+from muskie.data.sources.natural import natural_key, naturally
 from muskie.errors import ConfigError, DataError, did_you_mean
 
 
@@ -14,9 +15,9 @@ def pictures(folder: Path) -> list[str]:
     """The names of a folder's pictures in natural order, one of a picture stored as several formats; none without it."""
     if not folder.is_dir():
         return []
-    names = [file.name for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != "."]
-    by_stem = {Path(name).stem: name for name in sorted(names)}
-    return sorted(by_stem.values(), key=natural_key)
+    names = [name for name in os.listdir(folder) if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and name[0] != "."]
+    by_stem = {os.path.splitext(name)[0]: name for name in sorted(names)}
+    return naturally(by_stem.values())
 
 
 def chosen(found: Iterable[str], wanted: Sequence[str] | None, root: str | Path, what: str) -> list[str]:

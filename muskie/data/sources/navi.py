@@ -13,7 +13,8 @@ import numpy as np
 from muskie.data.images import IMAGE_SUFFIXES, open_image
 from muskie.data.scene import Camera, Frame, Scene, SceneSource
 from muskie.data.sources.files import image_size, read_grey
-from muskie.data.sources.folder import existing_folder, natural_key
+from muskie.data.sources.folder import existing_folder
+from muskie.data.sources.natural import natural_key
 from muskie.errors import ConfigError, DataError
 
 SPLITS = ("valid", "train", "all")

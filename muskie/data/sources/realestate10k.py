@@ -11,7 +11,8 @@ from muskie.data.images import open_image
 from muskie.data.scene import Camera, Frame, Scene, SceneSource
 from muskie.data.sources.cameras import inverse, pinhole
 from muskie.data.sources.files import image_size, rigid
-from muskie.data.sources.folder import existing_folder, natural_key
+from muskie.data.sources.folder import existing_folder
+from muskie.data.sources.natural import natural_key
 from muskie.data.sources.listing import pictures, stated
 from muskie.errors import ConfigError, DataError
 from muskie.paths import typed_path

@@ -1,0 +1,222 @@
+"""Sources that find their scenes by looking at a disk: they look once, in parallel, and keep what they found."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+import time
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from muskie.data.listing.table import SceneTable
+from muskie.data.listing.table_file import Unusable, read_table, write_table
+from muskie.data.listing.watch import changed, times
+from muskie.data.scene import Scene, SceneSource
+from muskie.errors import ConfigError, DataError
+
+THREADS = 16
+"""That look at folders side by side: it is waiting for the disk that takes long."""
+
+ANEW = "MUSKIE_INDEX_ANEW"
+"""Environment: whether to look anew at every source, whatever is kept of it."""
+
+
+class ListedSource(SceneSource):
+    """A source whose scenes are found in the parts of a folder, and kept in an index file.
+
+    A subclass names its `parts`, which is quick, and lists the scenes of one part, which is not; its constructor ends with
+    `self._list(...)`. Nothing is looked at if an index file of the same class, root and arguments is there and the folders
+    that it was made of have not changed (of many, those of a sample of `WATCHED`). Index files lie in the folder
+    `MUSKIE_CACHE`, or `~/.cache/muskie`; without one that can be written to, every start looks anew.
+
+    What cannot be opened is left out and kept in `problems`; all of it is an error.
+    """
+
+    root: Path
+    problems: list[str]
+    """What could not be listed, and why."""
+
+    @abstractmethod
+    def parts(self) -> Sequence[str]:
+        """What is listed one by one, in order, e.g. the folders of scenes. Quick.
+
+        Raises:
+            DataError: there is none.
+        """
+
+    @abstractmethod
+    def scenes_in(self, part: str) -> Sequence[Scene]:
+        """The scenes of one part, in order, none without frames. It runs in a thread beside others.
+
+        Raises:
+            OSError: the part cannot be read, and is left out.
+            DataError: it is broken, which is told.
+        """
+
+    def arranged(self, scenes: Sequence[Scene]) -> Sequence[Scene]:
+        """All scenes in the order that they shall have; those that are left out here are no scenes."""
+        return scenes
+
+    def watched(self, scene: Scene) -> Sequence[Path]:
+        """Folders, and files that may be rewritten, of which one has changed when the scene has. The folders above them, up
+        to the root, are watched too."""
+        file = self.file(scene, scene.frames[0])
+        return [] if file is None else [file.parent]
+
+    def _list(self, min_images: int = 1, **arguments: Any) -> None:
+        """Finds the scenes, or reads what was found before.
+
+        Args:
+            min_images: scenes of fewer frames are left out.
+            arguments: those of the constructor that change what is found; fit for JSON.
+
+        Raises:
+            ConfigError: `min_images` is out of range.
+            DataError: there is no scene, or none of enough frames.
+        """
+        if min_images < 1:
+            raise ConfigError(f"{self.config_key}.min_images={min_images}: expected 1 or more")
+        self.min_images = min_images
+        self._open(arguments)
+        lengths = self._table.lengths
+        enough = lengths >= min_images
+        if not len(lengths):
+            first = f"; the first: {self.problems[0]}" if self.problems else ""
+            raise DataError(f"data.root={str(self.root)!r}: {self._nothing()}{first}")
+        if not enough.any():
+            raise DataError(
+                f"data.root={str(self.root)!r}: no scene of data.min_images={min_images} images or more; the largest has "
+                f"{lengths.max()}"
+            )
+        self.left_out = int((~enough).sum())
+        self._kept = np.flatnonzero(enough) if self.left_out else None
+
+    def _nothing(self) -> str:
+        """What to say where no scene was found at all."""
+        return "no scene with images found there"
+
+    def __len__(self) -> int:
+        return len(self._table) if self._kept is None else len(self._kept)
+
+    def scene(self, index: int) -> Scene:
+        return self._table[index if self._kept is None else int(self._kept[index])]
+
+    def lengths(self) -> np.ndarray:
+        lengths = self._table.lengths
+        return lengths if self._kept is None else lengths[self._kept]
+
+    # The index file
+
+    def _open(self, arguments: Mapping[str, Any]) -> None:
+        made_of = {
+            "source": f"{type(self).__module__}.{type(self).__qualname__}",
+            "root": os.path.realpath(self.root),
+            "arguments": json.loads(json.dumps(arguments, sort_keys=True)),
+        }
+        self.index_file = index_file(self.name, made_of)
+        with _alone(self.index_file) as can_write:
+            why = "it was asked for" if os.environ.get(ANEW) else self._read(made_of)
+            if why is None:
+                return
+            if why:
+                print(f"{self.name}: looks at {self.root} anew, for {why}", file=sys.stderr)
+            scenes = self.arranged(self._look())
+            self._table = SceneTable.of(scenes)
+            # An empty root is not worth keeping: whoever mends it shall not have to know of the file.
+            if can_write and scenes:
+                noted = {
+                    "made_of": made_of,
+                    "problems": self.problems,
+                    "made": time.time_ns(),
+                    "watched": self._times(scenes),
+                }
+                try:
+                    write_table(self.index_file, self._table, noted)
+                    self._table, _ = read_table(self.index_file)
+                except (OSError, Unusable) as error:
+                    print(f"{self.name}: its index cannot be kept in {self.index_file.parent} ({error})", file=sys.stderr)
+
+    def _read(self, made_of: Mapping[str, Any]) -> str | None:
+        """Takes the file's table; or why not, in words, empty where there is none."""
+        try:
+            table, noted = read_table(self.index_file)
+        except FileNotFoundError:
+            return ""
+        except (OSError, Unusable) as error:
+            return f"of its index {self.index_file}: {error}"
+        if noted.get("made_of") != made_of:
+            return f"its index {self.index_file} is of another source: {noted.get('made_of')}"
+        if what := changed(noted["watched"], noted["made"]):
+            return what
+        self._table, self.problems = table, list(noted["problems"])
+        return None
+
+    def _look(self) -> list[Scene]:
+        """Lists all parts, in their order."""
+        parts, scenes = self.parts(), []
+        self.problems = []
+        bar = tqdm(total=len(parts), desc=f"indexing {self.name}", unit=" parts", delay=1, disable=None, leave=False)
+        with ThreadPoolExecutor(THREADS) as pool, bar:
+            for part, found in zip(parts, pool.map(self._try, parts), strict=True):
+                bar.update()
+                if isinstance(found, OSError):
+                    self.problems.append(f"{part}: {found.strerror or found}")
+                else:
+                    scenes += [scene for scene in found if scene.frames]
+        return scenes
+
+    def _try(self, part: str) -> Sequence[Scene] | OSError:
+        try:
+            return self.scenes_in(part)
+        except OSError as error:
+            return error
+
+    def _times(self, scenes: Sequence[Scene]) -> dict[str, int]:
+        """When what was looked at had last changed."""
+        watched = {path for scene in scenes for path in self.watched(scene)}
+        above = {folder for path in watched for folder in path.parents if folder.is_relative_to(self.root)}
+        return times({self.root} | (above - watched)) | times(watched)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A data worker that is started anew maps the file itself: pickling would copy it."""
+        state = dict(vars(self))
+        if self.index_file.is_file():
+            del state["_table"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if "_table" not in state:
+            self._table, _ = read_table(self.index_file)
+
+
+def index_file(name: str, made_of: Mapping[str, Any]) -> Path:
+    """Where the index of a source is kept, by its class, root and arguments."""
+    folder = os.environ.get("MUSKIE_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "muskie"
+    digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    return Path(folder) / "indexes" / f"{name}-{digest}.safetensors"
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[bool]:
+    """Keeps the other processes that want the same file waiting. False: there is no place to write."""
+    try:
+        import fcntl
+
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = file.with_suffix(".lock").open("w")
+    except (OSError, ImportError):
+        yield False
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield True

@@ -1,0 +1,82 @@
+"""The file that a table of scenes is kept in: safetensors, read by mapping it into memory, so that all processes share it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from muskie.data.listing.table import TEXTS, SceneTable
+
+VERSION = 1
+"""Of the layout; a file of another one is made anew."""
+
+NEEDED = {"scene_ends", *TEXTS, *(f"{name}_ends" for name in TEXTS)}
+
+
+class Unusable(Exception):
+    """A file that is no table of this version, in words."""
+
+
+def write_table(file: Path, table: SceneTable, noted: Mapping[str, Any]) -> None:
+    """Writes a table and what is `noted` of it (for JSON) beside, flushes, then renames: a killed write harms nothing.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f"{file.name}.{os.getpid()}")
+    arrays = {name: np.ascontiguousarray(array) for name, array in table.arrays.items()}
+    try:
+        save_file(arrays, beside, metadata={"muskie": json.dumps({**noted, "version": VERSION})})
+        with beside.open("rb") as written:
+            os.fsync(written.fileno())
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def read_table(file: Path) -> tuple[SceneTable, dict[str, Any]]:
+    """A table, mapped and not read, and what was noted with it.
+
+    Raises:
+        FileNotFoundError: there is none.
+        Unusable: the file is broken, cut short, or of another version.
+    """
+    try:
+        with safe_open(file, framework="numpy") as opened:  # which checks that nothing is missing
+            noted = json.loads((opened.metadata() or {}).get("muskie", "{}"))
+            names = set(opened.keys())
+    except FileNotFoundError:
+        raise
+    except (OSError, SafetensorError, ValueError) as error:
+        raise Unusable(f"it is broken ({error})") from error
+    if noted.get("version") != VERSION:
+        raise Unusable(f"it is of version {noted.get('version')}, and this is {VERSION}")
+    if missing := NEEDED - names:
+        raise Unusable(f"it lacks {', '.join(sorted(missing))}")
+    return SceneTable(_map(file)), noted
+
+
+def _map(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file, mapped: the library would copy them. The file begins with the length of its header
+    and the header, in which every array has its place (https://huggingface.co/docs/safetensors)."""
+    everything = np.memmap(file, dtype=np.uint8, mode="r")
+    length = int(everything[:8].view("<u8")[0])
+    header = json.loads(bytes(everything[8 : 8 + length]))
+    arrays = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            start, end = (8 + length + offset for offset in entry["data_offsets"])
+            plain = np.asarray(everything[start:end])  # shares the memory; a memmap would be slower to cut
+            arrays[name] = plain.view(_TYPES[entry["dtype"]]).reshape(entry["shape"])
+    return arrays
+
+
+_TYPES = {"U8": np.uint8, "I64": np.int64, "F64": np.float64}
