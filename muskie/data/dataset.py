@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from muskie.data.images import Augmentation, decode
+from muskie.data.augmentation import Augmentation, around_object
+from muskie.data.crops import Crop
 from muskie.data.index import Place, SceneIndex
 from muskie.data.plan import LoadShape, StepPlan
+from muskie.data.reading import FrameReader, read_some, too_few
+from muskie.data.requests import Request
+from muskie.data.sampling import choose_views
 from muskie.data.scene import Frame
+from muskie.data.turns import BatchLayout, Turns
+from muskie.data.unusable import Unusable
 from muskie.errors import DataError
 from muskie.streams import stream
 
-
-class Request(NamedTuple):
-    """One scene of one load: which load, which of its sizes, which sample of the global batch."""
-
-    load: int
-    group: int
-    sample: int
+TRIES = 8
+"""Scenes that are drawn for one request before it is given up."""
 
 
 @dataclass
@@ -36,13 +37,17 @@ class Views:
         images: uint8 [B, V, 3, H, W].
         samples: number of each scene within the global batch of its load.
         places: `source/scene` of each.
-        unreadable: messages of the images that were skipped on the way.
+        sources: the label of the source of each.
+        asked: how many frames were asked for on the way, by the label of their source.
+        unreadable: those of them that were skipped.
     """
 
     images: Tensor
     samples: list[int]
     places: list[str]
-    unreadable: list[str]
+    sources: list[str]
+    asked: Counter[str]
+    unreadable: list[Unusable]
 
     @staticmethod
     def collate(scenes: Sequence[Views]) -> Views:
@@ -51,129 +56,92 @@ class Views:
             torch.cat([scene.images for scene in scenes]),
             [number for scene in scenes for number in scene.samples],
             [place for scene in scenes for place in scene.places],
-            [message for scene in scenes for message in scene.unreadable],
+            [source for scene in scenes for source in scene.sources],
+            sum((scene.asked for scene in scenes), Counter()),
+            [one for scene in scenes for one in scene.unreadable],
         )
 
     def pin_memory(self) -> Views:
         """For the data loader: the images in page-locked memory."""
-        return Views(self.images.pin_memory(), self.samples, self.places, self.unreadable)
-
-
-class FrameReader:
-    """Reads frames, keeping the decoded images of the last ones.
-
-    Args:
-        cache_mb: memory for decoded images, of each data worker. A small data set then is decoded once.
-    """
-
-    def __init__(self, cache_mb: int = 0) -> None:
-        self.limit = cache_mb * 2**20
-        self._kept: OrderedDict[tuple[int, str, str, int], Frame] = OrderedDict()
-        self._size = 0
-
-    def read(self, place: Place, frame: str, at_least: int) -> Frame:
-        """As `SceneSource.read`, images alone."""
-        # Not the source's name: two sources may share one.
-        key = (id(place.source), place.scene.name, frame, at_least)
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        result = place.source.read(place.scene, frame, at_least=at_least)
-        # A source may hand over an image that Pillow has only opened: whatever is wrong with it is told here.
-        try:
-            result = replace(result, image=decode(result.image))
-        except OSError as error:
-            raise OSError(f"{place.name}/{frame}: {error}") from error
-        if self.limit:
-            self._kept[key] = result
-            self._size += _bytes(result)
-            while self._size > self.limit:
-                self._size -= _bytes(self._kept.popitem(last=False)[1])
-        return result
-
-
-def _bytes(frame: Frame) -> int:
-    return 3 * frame.image.width * frame.image.height
-
-
-def draw_frames(rng: np.random.Generator, frames: int, views: int, window: int, stride: int) -> list[int]:
-    """All frame numbers in the order in which to try them: `views` of a random window first, then its other frames,
-    then those outside of it, nearest first.
-
-    Args:
-        rng: of this sample.
-        frames: how many the place has.
-        views: how many are wanted; the window is widened to hold at least as many.
-        window: frames of the window, counted at `stride`; cut to what the place has.
-        stride: cut to what still leaves `views` frames.
-    """
-    stride = max(1, min(stride, (frames - 1) // max(views - 1, 1)))
-    span = min((max(window, views) - 1) * stride + 1, (frames - 1) // stride * stride + 1)
-    start = int(rng.integers(frames - span + 1))
-    inside = start + stride * rng.permutation((span - 1) // stride + 1)
-    centre = start + span / 2
-    outside = sorted(set(range(frames)) - set(inside.tolist()), key=lambda number: abs(number - centre))
-    return [*inside.tolist(), *outside]
-
-
-def read_views(
-    reader: FrameReader, place: Place, order: Sequence[int], views: int, at_least: int
-) -> tuple[list[Frame], list[str]]:
-    """The first `views` readable frames of `order`, and the messages of the unreadable ones before them.
-
-    Raises:
-        DataError: the place has fewer readable frames; the message names it.
-    """
-    read: list[Frame] = []
-    unreadable: list[str] = []
-    for number in order:
-        try:
-            read.append(reader.read(place, place.frames[number], at_least))
-        except OSError as error:
-            unreadable.append(str(error))
-        if len(read) == views:
-            return read, unreadable
-    raise DataError(
-        f"scene {place.name}: only {len(read)} of its {len(place.frames)} images can be read, {views} are needed. "
-        f"First failure: {unreadable[0] if unreadable else 'none'}. Repair or remove the scene"
-    )
+        return replace(self, images=self.images.pin_memory())
 
 
 class ViewDataset(Dataset[Views]):
     """Scenes by `Request`; always the same scene for the same request.
+
+    Images that cannot be read are skipped, and scenes with too few others passed over, for which another one is drawn; all
+    of it is counted.
 
     Args:
         index: the places to draw from.
         plan: gives the shapes.
         augmentation: of crops and mirrorings.
         cache_mb: see `FrameReader`.
+        layout: how requests are dealt, so that what is streamed is read in order; None: nothing is streamed.
+
+    Raises:
+        DataError: none of the scenes drawn for a request has enough images that can be read.
     """
 
-    def __init__(self, index: SceneIndex, plan: StepPlan, augmentation: Augmentation, cache_mb: int = 0) -> None:
+    def __init__(
+        self,
+        index: SceneIndex,
+        plan: StepPlan,
+        augmentation: Augmentation,
+        cache_mb: int = 0,
+        layout: BatchLayout | None = None,
+    ) -> None:
         self.index, self.plan, self.augmentation = index, plan, augmentation
         self.reader = FrameReader(cache_mb)
+        self.turns = Turns(index, plan.seed, self._generator, layout)
+
+    def _generator(self, request: Request, attempt: int = 0) -> np.random.Generator:
+        # A scene that is drawn at once depends on the request alone.
+        return stream(self.plan.seed, "scene", *request, *([attempt] if attempt else []))
 
     def __getitem__(self, request: Request) -> Views:
         shape = self.plan.load(request.load)[request.group]
-        rng = stream(self.plan.seed, "scene", *request)
-        place = self.index.draw(rng)
-        order = draw_frames(rng, len(place.frames), shape.views, shape.window, shape.stride)
-        frames, unreadable = read_views(self.reader, place, order, shape.views, self._detail(shape))
-        images = self._crop(rng, frames, shape)
-        return Views(torch.from_numpy(images)[None], [request.sample], [place.name], unreadable)
+        asked: Counter[str] = Counter()
+        skipped: list[Unusable] = []
+        for attempt in range(TRIES):
+            rng = self._generator(request, attempt)
+            place = self.index.draw(rng) if attempt else self.turns.draw(rng, request)
+            label = place.source.label
+            order = choose_views(rng, place, shape)
+            part_of = partial(self._part, place, self._zooms(request))
+            read, unreadable = read_some(self.reader, place, order, shape.views, self._detail(shape), part_of)
+            asked[label] += len(read) + len(unreadable)
+            if len(read) == shape.views:
+                skipped += [Unusable(label, message) for message in unreadable]
+                images = torch.from_numpy(self._crop(rng, read, shape))
+                return Views(images[None], [request.sample], [place.name], [label], asked, skipped)
+            skipped.append(Unusable(label, too_few(place, len(read), unreadable, shape.views), max(len(unreadable), 1)))
+        raise DataError(f"{TRIES} scenes were drawn and none can be used, the last: {skipped[-1]}. Repair or remove them")
 
     def _detail(self, shape: LoadShape) -> int:
         """Shorter side that a decoded image must keep, so that no crop is enlarged (but for its distortion)."""
         return round(max(shape.height, shape.width) / self.augmentation.min_area**0.5)
 
-    def _crop(self, rng: np.random.Generator, frames: list[Frame], shape: LoadShape) -> np.ndarray:
+    def _zooms(self, request: Request) -> bool:
+        zoom = self.augmentation.zoom
+        return bool(zoom) and stream(self.plan.seed, "zoom", *request).random() < zoom
+
+    def _part(self, place: Place, zooms: bool, name: str) -> Crop:
+        """The part of a frame to look at: around its object, if this sample zooms in on that."""
+        mask = place.source.mask(place.scene, name) if zooms else None
+        return Crop() if mask is None else around_object(mask)
+
+    def _crop(self, rng: np.random.Generator, read: Sequence[tuple[Frame, Crop]], shape: LoadShape) -> np.ndarray:
         aspect, seed = shape.width / shape.height, int(rng.integers(2**32))
         images = []
-        for number, frame in enumerate(frames):
+        for number, (frame, part) in enumerate(read):
             # One stream for all views is one draw for all, fitted to the aspect ratio of each.
             crop_rng = stream(seed, "crop", number if self.augmentation.per_view else 0)
-            crop = self.augmentation.draw(crop_rng, frame.image.width / frame.image.height, aspect)
-            images.append(crop.image(frame.image, shape.height, shape.width))
+            width, height = frame.size
+            inside = (part.right - part.left) * width / ((part.bottom - part.top) * height)
+            crop = self.augmentation.draw(crop_rng, inside, aspect).within(part)
+            image = crop.image(frame.image, shape.height, shape.width, frame.size)
+            images.append(self.augmentation.colours(stream(seed, "colours", number), image))
         return np.stack(images)
 
 

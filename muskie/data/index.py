@@ -35,7 +35,7 @@ class Place:
 
 @dataclass(frozen=True)
 class HoldOut:
-    """What is kept from training.
+    """What is kept from training. A source that holds scenes out itself (`SceneSource.heldout_from`) has those held out.
 
     Attributes:
         share: of the data, in [0, 1); 0: nothing, and there is no held-out part.
@@ -53,8 +53,14 @@ class HoldOut:
             raise ConfigError(f"holdout.share={self.share}: expected a share in [0, 1), e.g. 0.2")
 
 
+MAX_UNUSABLE = 0.05
+"""The share of a source that may be left out, where nobody has set `max_unusable`."""
+
+
 class SceneIndex:
     """All places of one part of the data.
+
+    Places of too few frames are left out, and counted in `short`, as long as they are few; else they are an error.
 
     Args:
         sources: at least one.
@@ -62,10 +68,11 @@ class SceneIndex:
         holdout: what is held out.
         min_frames: the fewest frames a place may have.
         elsewhere: the fewest frames that other parts need, by name, so that advice about short scenes fits them too.
+        max_unusable: the largest share of a source's scenes that may be left out, in [0, 1].
 
     Raises:
         ConfigError: a setting out of range.
-        DataError: a scene with too few frames.
+        DataError: a source with more scenes of too few frames.
     """
 
     def __init__(
@@ -75,50 +82,76 @@ class SceneIndex:
         holdout: HoldOut = HoldOut(),
         min_frames: int = 1,
         elsewhere: Mapping[str, int] | None = None,
+        max_unusable: float = MAX_UNUSABLE,
     ) -> None:
         if not sources:
             raise ConfigError("data names no source; give one, e.g. data=folder data.root=...")
         if part == "heldout" and not holdout.share:
             raise ConfigError("holdout.share=0 leaves nothing to measure on; give a share such as 0.2")
+        if not 0 <= max_unusable <= 1:
+            raise ConfigError(f"max_unusable={max_unusable}: expected a share in [0, 1], e.g. {MAX_UNUSABLE}")
         self.sources = list(sources)
         self.part = part if holdout.share else "all"
-        self.holdout, self.by = holdout.share, holdout.by
+        self.holdout, self.by, self.max_unusable = holdout.share, holdout.by, max_unusable
         self.needs = {**(elsewhere or {} if holdout.share else {}), self.part: min_frames}
+        self.short: list[int] = []
+        """How many places of each source have too few frames."""
         # By position: a data worker that is started anew has copies of the sources.
-        self._kept = [_trained_on(source, self.holdout) if self._by_scenes(source) else 0 for source in self.sources]
+        self._numbers: list[range | np.ndarray] = []
         for source in self.sources:
-            self._check_lengths(source, min_frames)
+            numbers, short = self._long_enough(source, min_frames)
+            self._numbers.append(numbers)
+            self.short.append(short)
+        weights = np.array([source.weight for source in self.sources])
+        self._until = np.cumsum(weights / weights.sum()) if np.ptp(weights) else None
 
     def _by_scenes(self, source: SceneSource) -> bool:
-        return self.by == "scenes" and len(source) > 1
+        return source.heldout_from is not None or (self.by == "scenes" and len(source) > 1)
 
-    def _scenes(self, source: SceneSource) -> range:
+    def _of_part(self, source: SceneSource) -> range:
         """Numbers of the scenes of a source that belong to this part."""
         count = len(source)
         if self.part == "all" or not self._by_scenes(source):
             return range(count)
-        kept = next(kept for kept, known in zip(self._kept, self.sources, strict=True) if known is source)
+        kept = _trained_on(source, self.holdout) if source.heldout_from is None else source.heldout_from
         return range(kept) if self.part == "train" else range(kept, count)
+
+    def _scenes(self, source: SceneSource) -> range | np.ndarray:
+        """Numbers of the scenes of this part that have enough frames in it."""
+        return next(n for n, known in zip(self._numbers, self.sources, strict=True) if known is source)
+
+    def _lengths(self, source: SceneSource) -> np.ndarray:
+        """How many frames of each scene belong to this part, int64 [scenes of the source]."""
+        lengths = source.lengths()
+        if self.part == "all" or self._by_scenes(source):
+            return lengths
+        kept = kept_frames(lengths, self.holdout)
+        return kept if self.part == "train" else lengths - kept
 
     def _frames(self, source: SceneSource, scene: Scene) -> Sequence[str]:
         if self.part == "all" or self._by_scenes(source):
             return scene.frames
-        kept = kept_frames(len(scene.frames), self.holdout)
+        kept = int(kept_frames(len(scene.frames), self.holdout))
         return scene.frames[:kept] if self.part == "train" else scene.frames[kept:]
 
-    def _check_lengths(self, source: SceneSource, min_frames: int) -> None:
-        scenes = self._scenes(source)
-        looked_at = scenes[:1] if source.uniform_length else scenes
-        short = [scene for scene in map(source.scene, looked_at) if len(self._frames(source, scene)) < min_frames]
-        if short:
-            listed = ", ".join(f"{scene.name} ({len(self._frames(source, scene))})" for scene in short[:5])
-            count = len(scenes) if source.uniform_length else len(short)
-            more = f" and {count - len(short[:5])} more" if count > len(short[:5]) else ""
+    def _long_enough(self, source: SceneSource, min_frames: int) -> tuple[range | np.ndarray, int]:
+        """The scenes of this part that have enough frames in it, and how many do not."""
+        scenes = self._of_part(source)
+        lengths = self._lengths(source)[scenes.start : scenes.stop]
+        short = lengths[:1] < min_frames if source.uniform_length else lengths < min_frames
+        if not short.any():
+            return scenes, 0
+        count = len(scenes) if source.uniform_length else int(short.sum())
+        if count > self.max_unusable * len(scenes):
+            first = [scenes[int(number)] for number in np.flatnonzero(short)[:5]]
+            listed = ", ".join(f"{source.scene(n).name} ({lengths[n - scenes.start]})" for n in first)
+            more = f" and {count - len(first)} more" if count > len(first) else ""
             part = {"train": "to train on", "heldout": "held out"}.get(self.part, "in all")
             raise DataError(
                 f"source {source.name!r}{_root(source)}: {count} of {len(scenes)} scenes have fewer than {min_frames} "
                 f"images {part}: {listed}{more}. {self._ways_out(source)}"
             )
+        return scenes.start + np.flatnonzero(~short), count
 
     def _ways_out(self, source: SceneSource) -> str:
         leaves_out = "min_images" in schema(type(source))
@@ -126,11 +159,9 @@ class SceneIndex:
         return ways_out(self._division(source), self.part, f"{source.config_key}.min_images" if leaves_out else None, others)
 
     def _division(self, source: SceneSource) -> Division:
-        if source.uniform_length:
-            lengths = [len(source.scene(0).frames)] * min(len(source), 2)
-        else:
-            lengths = [len(source.scene(number).frames) for number in range(len(source))]
-        return Division(lengths, self.needs, self.holdout, self._by_scenes(source))
+        lengths = source.lengths()
+        few = lengths[:2] if source.uniform_length else lengths
+        return Division(few.tolist(), self.needs, self.holdout, self._by_scenes(source))
 
     def places(self, source: SceneSource) -> int:
         """Number of places in a source."""
@@ -138,21 +169,21 @@ class SceneIndex:
 
     def images(self, source: SceneSource) -> int:
         """Number of frames of a source, over all its places."""
-        scenes = self._scenes(source)
+        scenes, lengths = self._scenes(source), self._lengths(source)
         if source.uniform_length:
-            return len(scenes) * len(self._frames(source, source.scene(scenes[0])))
-        return sum(len(self._frames(source, source.scene(number))) for number in scenes)
+            return len(scenes) * int(lengths[0])
+        return int(lengths[scenes].sum())
 
     def place(self, source: SceneSource, number: int) -> Place:
         """Place `number` of a source, 0 <= number < places(source)."""
-        scene = source.scene(self._scenes(source)[number])
+        scene = source.scene(int(self._scenes(source)[number]))
         return Place(source, scene, self._frames(source, scene))
 
     def among(self, wanted: Collection[str]) -> set[str]:
         """Which of some frames, given by their `SceneSource.identity`, belong to this part."""
         found: set[str] = set()
         for source in self.sources:
-            scenes = self._scenes(source)
+            scenes = self._of_part(source)
             by_scene: dict[int, list[tuple[str, str]]] = {}
             for number, frame, identity in source.find(wanted):
                 if number in scenes:
@@ -163,8 +194,17 @@ class SceneIndex:
         return found
 
     def draw(self, rng: np.random.Generator) -> Place:
-        """A source, uniformly, then one of its places, uniformly."""
-        source = self.sources[int(rng.integers(len(self.sources)))]
+        """A source, by the weights, then one of its places, uniformly."""
+        return self.draw_place(rng, self.draw_source(rng))
+
+    def draw_source(self, rng: np.random.Generator) -> SceneSource:
+        """A source, by the weights."""
+        if self._until is None:
+            return self.sources[int(rng.integers(len(self.sources)))]
+        return self.sources[int(np.searchsorted(self._until[:-1], rng.random(), side="right"))]
+
+    def draw_place(self, rng: np.random.Generator, source: SceneSource) -> Place:
+        """One of the places of a source, uniformly."""
         return self.place(source, int(rng.integers(self.places(source))))
 
 

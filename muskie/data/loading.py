@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import suppress
@@ -10,9 +11,13 @@ from typing import Any
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from muskie.config import check_section, required, resolve_target, schema
-from muskie.data.dataset import Request, Views
+from muskie.data.dataset import Views
+from muskie.data.requests import Request
 from muskie.data.scene import SceneSource
 from muskie.errors import ConfigError, MuskieError
+
+MIXTURE = ("weight",)
+"""Keys of a source that are not its class's."""
 
 
 def build_sources(data: Mapping[str, Any]) -> list[SceneSource]:
@@ -23,11 +28,12 @@ def build_sources(data: Mapping[str, Any]) -> list[SceneSource]:
         DataError: a root that is missing or empty.
     """
     sources = [(key, target(**values)) for key, target, values in read_sources(data)]
+    weights = _weights(data)[0]
     for key, source in sources:
         if not isinstance(source, SceneSource):
             raise ConfigError(f"{key}._target_ makes a {type(source).__name__}, which is no SceneSource")
         with suppress(AttributeError):  # one that is frozen is called `data`
-            source.config_key = key
+            source.config_key, source.weight = key, weights[key]
     return [source for _, source in sources]
 
 
@@ -40,13 +46,27 @@ def read_sources(data: Mapping[str, Any]) -> list[tuple[str, Callable[..., Any],
     makers, problems = [], []
     for key, node in _nodes(data).items():
         target = resolve_target(node, key)
-        arguments = {name: value for name, value in node.items() if name != "_target_"}
+        arguments = {name: value for name, value in node.items() if name not in ("_target_", *MIXTURE)}
         values, wrong = check_section(key, arguments, schema(target))
         problems += [*wrong, *(f"{key}.{name} must be given" for name in required(target) if name not in arguments)]
         makers.append((key, target, values))
+    problems += _weights(data)[1]
     if problems:
         raise ConfigError("\n".join(problems))
     return makers
+
+
+def _weights(data: Mapping[str, Any]) -> tuple[dict[str, float], list[str]]:
+    """How often each source is drawn against the others, by key, and what is wrong with that, in words."""
+    weights, problems = {}, []
+    for key, node in _nodes(data).items():
+        weight = node.get("weight", 1.0)
+        if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 < weight < math.inf:
+            problems.append(
+                f"{key}.weight={weight!r}: expected a number above 0, e.g. 2 to draw it twice as often as others"
+            )
+        weights[key] = weight
+    return weights, problems
 
 
 def _nodes(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:

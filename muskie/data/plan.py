@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from muskie.errors import ConfigError
+from muskie.errors import ConfigError, nearest
 from muskie.schedule import Ramp, ramp
 from muskie.streams import stream
+
+SAMPLINGS = ("window", "random", "covisible")
+"""How the views of a scene may be chosen; `muskie.data.sampling` does it."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +27,21 @@ class LoadShape:
     Attributes:
         height, width: pixels.
         views: images of a scene.
-        window: frames that the views of a scene are drawn from, counted at `stride`.
+        window: frames that the views of a scene are drawn from, counted at `stride`; None: as its source has it.
         stride: only every stride-th frame counts.
+        sampling: how the views are chosen, see `StepPlan`.
+        overlap: the least and the most that they overlap with the first, where that says it.
+        repeat: whether a scene of too few frames gives some of them again.
     """
 
     height: int
     width: int
     views: int
-    window: int
+    window: int | None
     stride: int
+    sampling: str = "window"
+    overlap: tuple[float, float] = (0.1, 0.8)
+    repeat: bool = False
 
 
 @dataclass(frozen=True)
@@ -46,10 +55,15 @@ class StepPlan:
         views: images read of a scene.
         views_per_scene: a step deals the views into scenes of V views, V drawn uniformly from these; divisors of `views`.
         reuse: optimiser steps that each load serves.
-        window: how many frames (of every `stride`-th) the views of a scene are drawn from; a number or a ramp
-            `{start, end, over}` over the run's progress. Neighbouring frames are easy to match, distant ones hard. A
-            window of fewer frames than `views` is widened to them.
+        window: how many frames (of every `stride`-th) the views of a scene are drawn from; a number, a ramp
+            `{start, end, over}` over the run's progress, or None for each source's own. Neighbouring frames are easy to
+            match, distant ones hard. A window of fewer frames than `views` is widened to them.
         stride: frames between neighbours of a window; a number or a ramp.
+        sampling: how the views of a scene are chosen, never one twice: `window`, from neighbouring frames; `random`, from
+            all; `covisible`, those that show an `overlap` of what a first one shows, as `scripts/index_scenes.py
+            --overlaps` has measured.
+        overlap: the least and the most of it, shares in [0, 1].
+        repeat_views: take scenes of fewer frames than `views` too, some of whose views are then the same.
         patch_size: sides of all images are multiples of it; the model's.
         steps: of the whole run, for the ramps; the trainer's.
         seed: of all draws; the run's.
@@ -66,8 +80,11 @@ class StepPlan:
     views: int = 8
     views_per_scene: Sequence[int] = (8,)
     reuse: int = 1
-    window: Ramp | float = 32
+    window: Ramp | float | None = None
     stride: Ramp | float = 1
+    sampling: str = "window"
+    overlap: Sequence[float] = (0.1, 0.8)
+    repeat_views: bool = False
 
     def __post_init__(self) -> None:
         if not self.sizes:
@@ -86,8 +103,12 @@ class StepPlan:
                     f"plan.views_per_scene: {count} does not divide plan.views={self.views}; allowed: "
                     f"{[n for n in range(1, self.views + 1) if self.views % n == 0]}"
                 )
+        if self.sampling not in SAMPLINGS:
+            raise ConfigError(f"plan.sampling={self.sampling!r}{nearest(self.sampling, SAMPLINGS)}")
+        if len(self.overlap) != 2 or not 0 <= self.overlap[0] <= self.overlap[1] <= 1:
+            raise ConfigError(f"plan.overlap={list(self.overlap)}: expected the least and the most, shares in [0, 1]")
         for value, key in (
-            (ramp(self.window, "plan.window"), "plan.window"),
+            (ramp(1 if self.window is None else self.window, "plan.window"), "plan.window"),
             (ramp(self.stride, "plan.stride"), "plan.stride"),
         ):
             if min(value.start, value.end) < 1:
@@ -104,6 +125,11 @@ class StepPlan:
         return [(height // self.patch_size, width // self.patch_size) for height, width in sides]
 
     @property
+    def min_frames(self) -> int:
+        """The fewest frames that a scene must have."""
+        return 1 if self.repeat_views else self.views
+
+    @property
     def loads(self) -> int:
         """Loads of the whole run."""
         return -(-self.steps // self.reuse)
@@ -112,14 +138,15 @@ class StepPlan:
         """The shapes of load number `load`, one for each size."""
         rng = stream(self.seed, "load", load)
         progress = load / max(self.loads - 1, 1)
-        window = round(ramp(self.window, "plan.window")(progress))
+        window = None if self.window is None else max(round(ramp(self.window, "plan.window")(progress)), self.views)
         stride = round(ramp(self.stride, "plan.stride")(progress))
         shapes = []
         for size in self.sizes:
             # Drawn for every size, so that the draws of one do not depend on the list of the others.
             ratio = self.aspect_ratios[int(rng.integers(len(self.aspect_ratios)))]
             height, width = self._sides(size, ratio) if size == max(self.sizes) else (size, size)
-            shapes.append(LoadShape(height, width, self.views, max(window, self.views), stride))
+            how = (self.sampling, (self.overlap[0], self.overlap[1]), self.repeat_views)
+            shapes.append(LoadShape(height, width, self.views, window, stride, *how))
         return shapes
 
     def views_in(self, step: int, group: int) -> int:

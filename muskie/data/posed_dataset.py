@@ -13,20 +13,20 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from muskie.data.dataset import Request, Views, draw_frames
+from muskie.data.crops import Crop
+from muskie.data.dataset import TRIES, Views
 from muskie.data.geometry_check import WITH_GEOMETRY, geometry_problem, known_depth, size_problem
-from muskie.data.images import Crop, decode
+from muskie.data.images import decode
 from muskie.data.index import Place, SceneIndex
 from muskie.data.plan import LoadShape, StepPlan
+from muskie.data.reading import PATIENCE
+from muskie.data.requests import Request
+from muskie.data.sampling import choose_views
 from muskie.data.scene import Camera, Frame
+from muskie.data.turns import BatchLayout, Turns
+from muskie.data.unusable import Unusable
 from muskie.errors import ConfigError, DataError
 from muskie.streams import stream
-
-TRIES = 8
-"""Scenes that are drawn for one request before it is given up."""
-
-PATIENCE = 48
-"""Frames in a row that cannot be used, after which no more of their scene are read."""
 
 
 @dataclass
@@ -48,11 +48,9 @@ class PosedScenes(Views):
         """Joins scenes along B."""
         posed = [scene for scene in scenes if isinstance(scene, PosedScenes)]
         parts = {f.name: [getattr(scene, f.name) for scene in posed] for f in fields(PosedScenes)}
-        joined: dict[str, Any] = {
-            name: torch.cat(values) if isinstance(values[0], Tensor) else [one for value in values for one in value]
-            for name, values in parts.items()
-        }
-        return PosedScenes(**joined)
+        whole = vars(Views.collate(scenes))
+        joined: dict[str, Any] = {name: torch.cat(values) for name, values in parts.items() if isinstance(values[0], Tensor)}
+        return PosedScenes(**{**whole, **joined})
 
     def pin_memory(self) -> PosedScenes:
         """For the data loader: tensors in page-locked memory."""
@@ -102,37 +100,46 @@ class PosedDataset(Dataset[Views]):
         index: the places to draw from.
         plan: gives the shapes.
         crops: see `GeometryCrops`.
+        layout: as of `ViewDataset`.
 
     Raises:
         DataError: none of the scenes drawn for a request can be used.
     """
 
-    def __init__(self, index: SceneIndex, plan: StepPlan, crops: GeometryCrops) -> None:
+    def __init__(self, index: SceneIndex, plan: StepPlan, crops: GeometryCrops, layout: BatchLayout | None = None) -> None:
         self.index, self.plan, self.crops = index, plan, crops
+        self.turns = Turns(index, plan.seed, self._generator, layout)
+
+    def _generator(self, request: Request, attempt: int = 0) -> np.random.Generator:
+        return stream(self.plan.seed, "posed scene", *request, attempt)
 
     def __getitem__(self, request: Request) -> PosedScenes:
         shape = self.plan.load(request.load)[request.group]
-        told: list[str] = []
+        asked: Counter[str] = Counter()
+        told: list[Unusable] = []
         for attempt in range(TRIES):
-            rng = stream(self.plan.seed, "posed scene", *request, attempt)
-            place = self.index.draw(rng)
-            order = draw_frames(rng, len(place.frames), shape.views, shape.window, shape.stride)
-            frames, unusable = _usable(place, order, shape.views, self._detail(shape))
+            rng = self._generator(request, attempt)
+            place = self.index.draw(rng) if attempt else self.turns.draw(rng, request)
+            label = place.source.label
+            frames, unusable = _usable(place, choose_views(rng, place, shape), shape.views, self._detail(shape))
+            asked[label] += len(frames) + len(unusable)
             if len(frames) < shape.views:
                 looked = len(frames) + len(unusable)
                 # One message, of a reason alone: frames come in another order when the scene is drawn again.
                 why = "".join(f"; most often: {reason}" for reason, _ in Counter(dict(unusable).values()).most_common(1))
-                told.append(
+                message = (
                     f"{place.name}: passed over, {len(frames)} of the {looked} frames looked at have what is needed, "
                     f"{shape.views} are wanted{why}"
                 )
+                told.append(Unusable(label, message, len(unusable)))
                 continue
-            told += [f"{place.name}/{name}: {reason}" for name, reason in unusable]
-            views = self._views(frames, shape, int(rng.integers(2**32)), request.sample, place.name)
+            told += [Unusable(label, f"{place.name}/{name}: {reason}") for name, reason in unusable]
+            views = self._views(frames, shape, int(rng.integers(2**32)), request.sample, place)
             if bool(views.depth.any()):
-                views.unreadable = told
+                views.asked, views.unreadable = asked, told
                 return views
-            told.append(f"{place.name}: passed over, no depth is known in the views drawn")
+            message = f"{place.name}: passed over, no depth is known in the views drawn"
+            told.append(Unusable(label, message, len(frames)))
         raise DataError(
             f"{TRIES} scenes were drawn and none can be used, the last: {told[-1]}. Training reconstruction needs depth and "
             f"cameras; sources with both: {WITH_GEOMETRY}"
@@ -141,11 +148,11 @@ class PosedDataset(Dataset[Views]):
     def _detail(self, shape: LoadShape) -> int:
         return round(max(shape.height, shape.width) / self.crops.min_area**0.5)
 
-    def _views(self, frames: list[Frame], shape: LoadShape, seed: int, sample: int, name: str) -> PosedScenes:
+    def _views(self, frames: list[Frame], shape: LoadShape, seed: int, sample: int, place: Place) -> PosedScenes:
         aspect = shape.width / shape.height
         images, depths, intrinsics, poses = [], [], [], []
         for number, frame in enumerate(frames):
-            crop = self.crops.draw(seed, number, frame.image.size, aspect)
+            crop = self.crops.draw(seed, number, frame.size, aspect)
             image, depth, camera = crop.frame(frame, shape.height, shape.width)
             assert depth is not None and camera is not None
             camera = unmirrored(camera)
@@ -154,7 +161,7 @@ class PosedDataset(Dataset[Views]):
             intrinsics.append(camera.intrinsics.astype(np.float32))
             poses.append(camera.cam2world)
         parts = [torch.from_numpy(np.stack(part))[None] for part in (images, depths, intrinsics, poses)]
-        return PosedScenes(parts[0], [sample], [name], [], *parts[1:])
+        return PosedScenes(parts[0], [sample], [place.name], [place.source.label], Counter(), [], *parts[1:])
 
 
 def unmirrored(camera: Camera) -> Camera:

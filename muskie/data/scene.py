@@ -12,9 +12,15 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
+
+from muskie.data.images import Picture
+
+if TYPE_CHECKING:
+    from muskie.data.shards.order import Turn
 
 
 @dataclass(frozen=True)
@@ -57,13 +63,13 @@ class Frame:
     """One frame as read from a source.
 
     Attributes:
-        image: RGB picture.
+        image: RGB; of a source of your own, an image of Pillow in any mode, which may only have been opened.
         depth: float32 [H, W] of the stored image's size, z in metres, 0 = unknown; None if not asked for or not there.
         camera: None if not asked for or not there; its intrinsics belong to the image as it is stored, upright.
         stored: width and height of the image as it is stored, upright, where `image` may be smaller; None: it is not.
     """
 
-    image: Image.Image
+    image: Image.Image | Picture
     depth: np.ndarray | None = None
     camera: Camera | None = None
     stored: tuple[int, int] | None = None
@@ -87,6 +93,12 @@ class SceneSource(ABC):
     config_key: str = "data"
     """Where the configuration names it, e.g. `"data.sources.photos"`; set by whoever builds it from one."""
 
+    @property
+    def label(self) -> str:
+        """What tells it from the other sources of a mixture: its name there, else `name`."""
+        mixture, _, label = self.config_key.rpartition(".")
+        return label if mixture == "data.sources" else self.name
+
     uniform_length: bool = False
     """All scenes have as many frames as the first one; spares endless sources from being counted."""
 
@@ -98,6 +110,12 @@ class SceneSource(ABC):
 
     problems: Sequence[str] = ()
     """What could not be listed, and why, in words; all else was."""
+
+    heldout_from: int | None = None
+    """The number of the first scene that the source itself holds out, with all behind it; None: whoever reads it decides."""
+
+    streams: bool = False
+    """Whether training reads it in a stream, by `streamed`."""
 
     window: int = 32
     """How many neighbouring frames still show much the same, so that the views of a sample are drawn from them."""
@@ -130,6 +148,10 @@ class SceneSource(ABC):
         Raises:
             OSError: the image cannot be read. Callers skip the frame and count it.
         """
+
+    def streamed(self, turn: Turn, seed: int) -> int:
+        """Of a source that `streams`: the number of the scene whose turn it is, a pure function, and reads on to it."""
+        raise NotImplementedError
 
     def lengths(self) -> np.ndarray:
         """int64 [scenes], how many frames each has."""

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import numpy as np
 
-def kept_frames(count: int, share: float) -> int:
-    """How many of a scene's `count` frames are trained on where its last `share` is held out."""
-    return round(count * (1 - share))
+
+def kept_frames(count: int | np.ndarray, share: float) -> np.ndarray:
+    """How many of a scene's `count` frames are trained on where its last `share` is held out, int64 [...] as `count`."""
+    return np.rint(np.asarray(count) * (1 - share)).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Division:
         heldout = self.needs.get("heldout", 0)
         if self.by_scenes and len(self.lengths) > 1:
             return count >= max(train, heldout)
-        kept = kept_frames(count, self.share)
+        kept = int(kept_frames(count, self.share))
         return kept >= train and count - kept >= heldout
 
     def with_views(self, views: int) -> Division:
@@ -76,7 +78,7 @@ def ways_out(division: Division, part: str, leave_out: str | None, others: Seque
     left = replace(division, lengths=[count for count in division.lengths if count >= enough])
     if leave_out and left.suffices:
         ways.append(f"leave short scenes out: {leave_out}={enough}")
-    views = shortest if part == "all" else kept_frames(shortest, division.share)
+    views = shortest if part == "all" else int(kept_frames(shortest, division.share))
     if views > 2 and part != "heldout" and helps(lambda one: one.with_views(views)):
         ways.append(f"train on fewer at a time: {_views(views)}")
     if part != "all":

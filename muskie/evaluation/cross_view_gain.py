@@ -19,9 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from muskie.data.dataset import FrameReader, draw_frames, read_views
-from muskie.data.images import Crop
+from muskie.data.crops import Crop
 from muskie.data.index import Place, SceneIndex
+from muskie.data.reading import FrameReader, read_views
+from muskie.data.sampling import draw_frames
 from muskie.errors import ConfigError, DataError
 from muskie.masking import MaskChoice, MaskPolicy
 from muskie.models.patches import patchify

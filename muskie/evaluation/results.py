@@ -65,13 +65,14 @@ class Table:
     percent: frozenset[str] = frozenset()
 
     def short(self) -> str:
-        """Heading, notes, and the summary's columns as a Markdown table: a line a model, read-out and layer."""
+        """Heading, notes, and the summary's columns as a Markdown table: a line a model, read-out and layer, where there are
+        any: a column that is empty in all lines is left out."""
         parts = [f"## {self.title}", "", *(f"{note}\n" for note in self.notes)]
         lines = self._lines(self.summary) if self.summary else []
         return "\n".join([*parts, *lines, ""])
 
     def full(self) -> str:
-        """All columns, a Markdown table for each pooling."""
+        """All columns that hold something, a Markdown table for each pooling."""
         parts = []
         for pooling in dict.fromkeys(row.pooling for row in self.rows):
             measured = {row.metric for row in self.rows if row.pooling == pooling}
@@ -92,7 +93,9 @@ class Table:
             if any(values):
                 layer = "" if line[2] is None else str(line[2])
                 lines.append([_escaped(line[0]), _escaped(line[1]), layer, *values])
-        widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
+        filled = [column for column in range(len(heads)) if len(lines) == 1 or any(line[column] for line in lines[1:])]
+        lines = [[line[column] for column in filled] for line in lines]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(filled))]
         lines.insert(1, ["-" * width for width in widths])
         return [f"| {' | '.join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))} |" for line in lines]
 

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from muskie.data.images import IMAGE_SUFFIXES
-from muskie.data.sources.folder import natural_key
+from muskie.data.sources.natural import natural_key
 from muskie.errors import ConfigError, DataError
 from muskie.inputs.photographs import Picture, array_image, photograph, picture
 from muskie.inputs.video import VIDEO_SUFFIXES, Video

@@ -107,13 +107,13 @@ def upright(image: Image.Image) -> Image.Image:
         OSError: broken, or of 32 bits.
     """
     if not image.has_transparency_data:
-        return decode(image)
+        return decode(image).pillow()
     orientation = _orientation(image)
     opaque = Image.new("RGBA", image.size, "white")
     opaque.alpha_composite(image.convert("RGBA"))
     opaque = opaque.convert("RGB")
     opaque.getexif()[ExifTags.Base.Orientation] = orientation
-    return decode(opaque)
+    return decode(opaque).pillow()
 
 
 def _orientation(image: Image.Image) -> int:

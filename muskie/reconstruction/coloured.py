@@ -12,6 +12,8 @@ NOTHING = (214, 214, 212)
 """The colour where there is no point."""
 _SHOWN = (2.0, 98.0)
 """Percentiles of all views that get the ends of the colours; what lies beyond has the colour of the end."""
+SPAN = "2nd to 98th percentile"
+"""The same in words."""
 _SAMPLE = 4_000_000
 
 

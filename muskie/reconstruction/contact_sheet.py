@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from muskie.reconstruction.cloud import Cloud, cloud
-from muskie.reconstruction.coloured import colour_bar, coloured
+from muskie.reconstruction.coinciding import coinciding, counted, told
+from muskie.reconstruction.coloured import SPAN, colour_bar, coloured
 from muskie.reconstruction.confidence import EDGE, PERCENTILE
 from muskie.reconstruction.frusta import EDGES, UP_MARK, frustum_corners, frustum_depth, upright, view_colours
 from muskie.reconstruction.headings import headings, legible
@@ -34,8 +35,9 @@ def contact_sheet(
     """Draws the page: up to `views` views with picture, depth and confidence, a column each; below, the cloud of all views
     from behind the cameras and from above.
 
-    Over each picture is a bar in the colour of its camera. Depth and confidence have one range of colours for all views;
-    points that the filters leave out are missing in the cloud alone.
+    Over each picture is a bar in the colour of its camera. Depth and confidence have one range of colours for all views,
+    between percentiles (`muskie.reconstruction.coloured`), so that a few values far off change no colour; points that the
+    filters leave out are missing in the cloud alone.
 
     Args:
         reconstruction: of any number of views.
@@ -60,7 +62,7 @@ def contact_sheet(
     width = shown_size(*reconstruction.size, len(chosen))[1]
     above = Page(
         rows,
-        ["picture", "depth\nmodel's unit", "confidence\nhigher is surer"],
+        ["picture", f"depth\nmodel's unit\n{SPAN}", f"confidence\nhigher is surer\n{SPAN}"],
         headings([reconstruction.names[view] for view in chosen.tolist()], width),
         legible(title or "") or f"{total} view{'s' if total > 1 else ''}",
         bars=[None, depth_bar, sure_bar],
@@ -75,7 +77,8 @@ def contact_sheet(
 def cloud_pictures(
     reconstruction: Reconstruction, points: Cloud, size: tuple[int, int], colours: Tensor | None = None
 ) -> Tensor:
-    """The cloud with its cameras from behind them and from above, uint8 [2, 3, height, width].
+    """The cloud with its cameras from behind them and from above, uint8 [2, 3, height, width]; where cameras hide each
+    other, their number stands beside.
 
     Args:
         reconstruction: gives the cameras.
@@ -83,6 +86,13 @@ def cloud_pictures(
         size: (height, width) of each picture.
         colours: of the cameras, uint8 [V, 3]; None: `view_colours`.
     """
+    return torch.stack([picture for picture, _ in _drawn(reconstruction, points, size, colours)])
+
+
+def _drawn(
+    reconstruction: Reconstruction, points: Cloud, size: tuple[int, int], colours: Tensor | None
+) -> list[tuple[Tensor, str]]:
+    """The two pictures of `cloud_pictures`, and what is to be said of cameras that hide each other in them."""
     poses = reconstruction.cam2world.cpu().double()
     turn = upright(poses)
     depth = reconstruction.depth[reconstruction.valid]
@@ -93,26 +103,34 @@ def cloud_pictures(
     lines = corners[:, pairs].flatten(0, 1)
     inks = (view_colours(len(poses)) if colours is None else colours).repeat_interleave(len(pairs), 0)
 
-    def draw(viewpoint: Viewpoint) -> Tensor:
-        return render(points.points, points.colours, viewpoint, points.radii, points.normals, lines, inks)
+    def draw(viewpoint: Viewpoint) -> tuple[Tensor, str]:
+        picture = render(points.points, points.colours, viewpoint, points.radii, points.normals, lines, inks)
+        places = viewpoint.project(corners.flatten(0, 1))[0].unflatten(0, corners.shape[:2])
+        groups = coinciding(places)
+        return counted(picture, places, groups), told(groups)
 
-    return torch.stack([draw(make(points.points, poses, turn, size)) for make in (from_behind, from_above)])
+    return [draw(make(points.points, poses, turn, size)) for make in (from_behind, from_above)]
 
 
 def _clouds(reconstruction: Reconstruction, colours: Tensor, width: int, percentile: float, edge: float) -> Page:
     """The page of the cloud, whose pictures take about `width` together."""
     points = cloud(reconstruction, percentile, edge, POINTS)
     across = min(max((width - 6) // 2, 320), WIDEST_CLOUD)
-    pictures = cloud_pictures(reconstruction, points, (round(0.72 * across), across), colours)
-    size = (pictures.shape[2], pictures.shape[3])
+    size = (round(0.72 * across), across)
+    drawn = _drawn(reconstruction, points, size, colours)
+    pictures = torch.stack([picture for picture, _ in drawn])
+
+    def headed(*names: str) -> list[str]:
+        return [f"{name}\n{more}" if more else name for name, (_, more) in zip(names, drawn, strict=True)]
+
     count = int(reconstruction.valid.sum())
     if not len(points):
-        told = f"None of {count:,} points passes the filters." if count else "There is no point to draw."
-        return Page([pictures], [""], ["cameras from behind", "cameras from above"], note=told, size=size)
-    told = f"{percentile:g} % of {count:,} points, the least sure ones, are left out" if percentile else f"{count:,} points"
-    note = f"Surfaces that face away are not drawn: one looks through the near walls and the ceiling. {told}"
+        note = f"None of {count:,} points passes the filters." if count else "There is no point to draw."
+        return Page([pictures], [""], headed("cameras from behind", "cameras from above"), note=note, size=size)
+    left = f"{percentile:g} % of {count:,} points, the least sure ones, are left out" if percentile else f"{count:,} points"
+    note = f"Surfaces that face away are not drawn: one looks through the near walls and the ceiling. {left}"
     note += f"; so are those on edges of depth (seen at less than {edge:g}°)." if edge else "."
-    return Page([pictures], [""], ["cloud from behind the cameras", "cloud from above"], note=note, size=size)
+    return Page([pictures], [""], headed("cloud from behind the cameras", "cloud from above"), note=note, size=size)
 
 
 def _with_swatches(page: Page, colours: Tensor) -> Tensor:

@@ -26,13 +26,16 @@ def frustum_corners(intrinsics: Tensor, height: int, width: int, depth: float | 
 
 
 def frustum_depth(cam2world: Tensor, median_depth: float) -> float:
-    """How deep to draw the frusta, in world units: as far as cameras lie apart, from 3 to 12 % of the scene's depth."""
+    """How deep to draw the frusta, in world units: as far as cameras lie apart, from 3 to 12 % of the scene's depth. Those
+    at one place (to 1 % of it) are drawn over each other at any size, and do not make the others small."""
     low, high = 0.03 * median_depth, 0.12 * median_depth
     if len(cam2world) < 2:
         return high
     centres = cam2world[:, :3, 3].double()
-    between = torch.cdist(centres, centres).fill_diagonal_(torch.inf)
-    return min(max(1.2 * float(between.amin(1).median()), low), high)
+    between = torch.cdist(centres, centres, compute_mode="donot_use_mm_for_euclid_dist")  # exact where they are near
+    nearest = between.masked_fill(between < 0.01 * median_depth, torch.inf).amin(1)
+    nearest = nearest[nearest.isfinite()]
+    return min(max(1.2 * float(nearest.median()), low), high) if len(nearest) else low
 
 
 def view_colours(views: int) -> Tensor:

@@ -20,14 +20,12 @@ from muskie.models.masked_view import MaskedViewModel
 from muskie.models.model_kind import MASKED_VIEWS, RECONSTRUCTION, check_kind
 from muskie.models.recon_load import load_reconstruction_model
 from muskie.models.reconstruction import ReconstructionModel
+from muskie.reconstruction.known_model import pose_doubts, size_doubts, trained_size
 from muskie.reconstruction.result import Reconstruction, check_shared
 from muskie.runs import OUTPUTS, newest_run
 
 SIZE = 512
 """Long side of the views in pixels where neither the caller nor the model says."""
-
-FAR = 2
-"""By how much larger views than those that a model was trained at are worth a note."""
 
 
 def reconstruct(
@@ -64,8 +62,9 @@ def reconstruct(
         progress: show bars on stderr.
 
     Returns:
-        A `Reconstruction`, on the CPU; its `notes` say what was skipped, cropped or enlarged, and whether the views are
-        far larger than those that the model was trained at.
+        A `Reconstruction`, on the CPU; its `notes` say what was skipped, cropped or enlarged, whether the views are far
+        larger than those that the model was trained at, and, of a model from a folder, whether its own run found that its
+        poses are worth nothing.
 
     Raises:
         ConfigError: a setting that cannot be used, or more memory is needed than there is: the message says which number
@@ -81,7 +80,8 @@ def reconstruct(
     place = choose_device(device)
     dtype = autocast_dtype(place, precision)
     network = model if isinstance(model, ReconstructionModel) else load_reconstruction_model(model)
-    trained = trained_size(network, None if isinstance(model, ReconstructionModel) else model)
+    loaded_from = None if isinstance(model, ReconstructionModel) else model
+    trained = trained_size(network, loaded_from)
 
     def check(views: int, shape: tuple[int, int]) -> None:
         check_memory(views, shape, network, place, dtype, chunk=chunk)
@@ -92,11 +92,9 @@ def reconstruct(
     )
     if shared_camera:
         check_shared(given.pixel_maps)
-    if trained and max(given.size) > FAR * trained:
-        told.append(
-            f"views of {max(given.size)} px by a model that was trained at {trained} px: its points and cameras cannot be "
-            f"relied on at so many more; size={trained}, the default, is what it knows"
-        )
+    told += size_doubts(max(given.size), trained)
+    if loaded_from is not None and len(given.images) > 1:
+        told += pose_doubts(loaded_from)
     geometry = infer(network, given.images, place, dtype, chunk)
     found = Reconstruction.from_geometry(geometry, given.images, given.names, given.pixel_maps, shared_camera=shared_camera)
     return dataclasses.replace(found, notes=[*told, *_told(given), *found.notes])
@@ -160,27 +158,6 @@ def newest_model() -> Path:
             f"python train_ffrecon.py, or name a run, a model folder, or a model on the hub"
         )
     return run
-
-
-def trained_size(network: ReconstructionModel, model: str | Path | None = None) -> int | None:
-    """Long side in pixels of the largest pictures that a model was trained on; None: not known.
-
-    Args:
-        network: the model, which tells it unless it was saved before models did.
-        model: what it was loaded from; of a run, the configuration tells it as well.
-    """
-    from muskie.paths import typed_path
-
-    if network.trained_sizes or model is None:
-        return max(network.trained_sizes, default=None)
-    path = typed_path(model, "model").resolve()
-    config = (path.parent if path.name == "model" else path) / "config.yaml"
-    if not config.is_file():
-        return None
-    from omegaconf import OmegaConf
-
-    sizes = OmegaConf.select(OmegaConf.load(config), "plan.sizes")
-    return max(sizes) if sizes else None
 
 
 def _told(given: Inputs) -> list[str]:

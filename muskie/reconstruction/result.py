@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,8 @@ _CHUNK = 16
 """Views whose focal lengths are estimated at once."""
 _SHARED_PIXELS = 4_000_000
 """Pixels that one focal length for all views is estimated from, about."""
+_SHOWN_PIXELS, _SHOWN_NAMES = 100_000, 3
+"""Pixels that `repr` looks at, about, and names that it tells."""
 _GUESS = 1.0
 """The focal length in long sides of the picture, where no view of the scene says one: a field of view of 53 degrees."""
 
@@ -81,6 +83,25 @@ class Reconstruction:
     def __len__(self) -> int:
         return len(self.names)
 
+    def __repr__(self) -> str:
+        """On a line: views, size, median depth, share of pixels with a point, first names; of a sample of the pixels."""
+        try:
+            return f"Reconstruction({', '.join(self._parts())})"
+        except Exception:  # of one that is not whole, on a device that is gone, ...: whoever debugs it prints it
+            return object.__repr__(self)
+
+    def _parts(self) -> Iterator[str]:
+        height, width = self.size
+        yield f"{len(self)} view{'s' if len(self) > 1 else ''} of H x W {height} x {width}"
+        step = max(round((self.confidence.numel() / _SHOWN_PIXELS) ** 0.5), 1)
+        valid = self._valid(step)
+        depth = self.depth[:, ::step, ::step][valid]
+        yield f"median depth {float(depth.float().median()):.3g}" if len(depth) else "no depth"
+        yield f"{100 * float(valid.float().mean()):.3g} % of pixels valid"
+        more = ["..."] if len(self) > _SHOWN_NAMES else []
+        yield f"names: {', '.join([*map(repr, self.names[:_SHOWN_NAMES]), *more])}"
+        yield f"{len(self.notes)} note{'' if len(self.notes) == 1 else 's'}"
+
     @property
     def size(self) -> tuple[int, int]:
         """H and W."""
@@ -110,12 +131,17 @@ class Reconstruction:
     @property
     def valid(self) -> Tensor:
         """bool [V, H, W], where there is a point: finite, in front of its camera, and no padding beside the image."""
-        finite = self.local_points.isfinite().all(-1) & self.confidence.isfinite()
-        inside = torch.zeros_like(finite)
+        return self._valid(1)
+
+    def _valid(self, step: int) -> Tensor:
+        """`valid` of each so many rows and columns."""
+        points = self.local_points[:, ::step, ::step]
+        finite = points.isfinite().all(-1) & self.confidence[:, ::step, ::step].isfinite()
+        inside = torch.zeros(self.confidence.shape, dtype=torch.bool, device=finite.device)
         for view, pixel_map in zip(inside, self.pixel_maps, strict=True):
             left, top, right, bottom = inner_box(pixel_map)
             view[top:bottom, left:right] = True
-        return finite & inside & (self.depth > 0)
+        return finite & inside[:, ::step, ::step] & (points[..., 2] > 0)
 
     def to(self, device: torch.device | str) -> Reconstruction:
         """The same on a device."""

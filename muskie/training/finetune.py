@@ -17,6 +17,7 @@ from muskie.data.plan import StepPlan
 from muskie.data.posed_dataset import GeometryCrops, PosedDataset
 from muskie.errors import CheckpointError
 from muskie.history import Entry, of_backbone
+from muskie.models.heldout_scores import write_scores
 from muskie.models.recon_load import create_reconstruction_model, load_reconstruction_model
 from muskie.models.reconstruction import TRAINED, ReconstructionModel
 from muskie.objectives.pointmaps import PointMaps
@@ -155,7 +156,7 @@ class Finetuning(Run):
         return ReconstructionHeldOut(s["evaluation"], self.sources, s["holdout"], self.plan, self.model)
 
     def build_dataset(self) -> PosedDataset:
-        return PosedDataset(self.train_index, self.plan, self.settings["augment"])
+        return PosedDataset(self.train_index, self.plan, self.settings["augment"], self.layout)
 
     def check_state(self, state: Mapping[str, Any], settings: Mapping[str, Any], origin: str) -> None:
         if "backbone" not in settings:
@@ -196,10 +197,13 @@ class Finetuning(Run):
         return self.heldout.line() if self.heldout.means else None
 
     def save_model(self) -> None:
-        """As of every run, with the sizes and views that the weights were trained on."""
+        """As of every run, with the sizes and views that the weights were trained on, and how good they were."""
         plan = self.saved.get("plan") or {} if self.finished else vars(self.plan)
         if plan.get("sizes"):
             self.model.note_training(plan["sizes"], plan.get("views_per_scene") or ())
+        if self.ranks.main and self.folder is not None:
+            steps = self.done if self.finished else None
+            write_scores(self.folder / MODEL_FOLDER, self.heldout.scores(self.steps), steps)
         super().save_model()
 
     def measures(self, folder: Path) -> list[Measure]:
@@ -209,6 +213,7 @@ class Finetuning(Run):
 
         def scores(at_end: bool) -> tuple[Mapping[str, float], str]:
             if at_end:
+                heldout.means = {}  # those of an earlier step are not of these weights
                 self.save_model()  # what comes now takes a while, and may be stopped
             with torch.autocast(device.type, enabled=False):  # the model has its own; geometry is worth float32
                 if at_end:

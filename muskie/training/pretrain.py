@@ -50,7 +50,7 @@ class Pretraining(Run):
         return HeldOut(self.settings["evaluation"], self.sources, self.settings["holdout"], self.plan, self.model)
 
     def build_dataset(self) -> ViewDataset:
-        return ViewDataset(self.train_index, self.plan, self.settings["augment"], self.trainer_config.cache_mb)
+        return ViewDataset(self.train_index, self.plan, self.settings["augment"], self.trainer_config.cache_mb, self.layout)
 
     def check_state(self, state: Mapping[str, Any], settings: Mapping[str, Any], origin: str) -> None:
         check_same_model(self.model, settings, origin)

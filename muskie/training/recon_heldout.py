@@ -34,6 +34,7 @@ from muskie.evaluation.views.posed_views import PosedViews, posed_batches
 from muskie.evaluation.views.view_sets import ViewSet, spaced
 from muskie.history import Entry
 from muskie.models.geometry_output import Geometry
+from muskie.models.heldout_scores import HeldOutScores
 from muskie.models.reconstruction import ReconstructionModel
 from muskie.training.heldout_suites import eager
 
@@ -119,7 +120,7 @@ class ReconstructionHeldOut:
         self.index = SceneIndex(sources, "heldout", holdout, 1) if holdout.share else None
         self.past: Sequence[Entry] = ()
         self.means: dict[str, float] = {}
-        self._without_model: dict[str, float] = {}
+        self._without_model: dict[str, dict[str, float]] = {}
         self.unreadable: list[str] = []
         self._batches: list[PosedViews] = []
         self._groups: list[str] = []
@@ -147,12 +148,16 @@ class ReconstructionHeldOut:
                 "holdout.share=0 measures nothing"
             ) from error
         self.unreadable = [message for views in self._batches for message in views.unreadable]
-        count = sum(len(views.images) for views in self._batches)
         if {"pointmap", "depth"} & set(config.parts) and not any(bool((views.depth > 0).any()) for views in self._batches):
             raise DataError(
-                f"none of the {count} held-out samples has a pixel of known depth; evaluation.parts=[pose] measures cameras "
-                f"alone, holdout.share=0 nothing"
+                f"none of the {self.count} held-out samples has a pixel of known depth; evaluation.parts=[pose] measures "
+                f"cameras alone, holdout.share=0 nothing"
             )
+
+    @property
+    def count(self) -> int:
+        """Samples that are measured."""
+        return sum(len(views.images) for views in self._batches)
 
     @cached_property
     def seen_before(self) -> str:
@@ -168,10 +173,9 @@ class ReconstructionHeldOut:
         scalars = {f"heldout/{name}": value for name, value in self.means.items() if " " not in name}
         if not self._without_model:  # always the same, and as slow as the model
             floors = {TRIVIAL: (trivial_answers, parts), ROW: (row_answers, [part for part in parts if part == "pose"])}
-            self._without_model = {
-                f"{floor} {name}": value for floor, said in floors.items() for name, value in self._means(*said).items()
-            }
-        self.means |= self._without_model
+            self._without_model = {floor: self._means(*said) for floor, said in floors.items()}
+        for floor, means in self._without_model.items():
+            self.means |= {f"{floor} {name}": value for name, value in means.items()}
         return scalars, self.line()
 
     def _means(self, say: Callable[[PosedViews], Sequence[Answer]], parts: Sequence[str]) -> dict[str, float]:
@@ -194,8 +198,14 @@ class ReconstructionHeldOut:
             for name in HEADLINES[part]
             if name in self.means and name not in ("AUC@5", "RRA@15", "RTA@15")
         ]
-        count = sum(len(views.images) for views in self._batches)
-        return f"held out, {count} samples of {self.views} views: {', '.join(told)}"
+        return f"held out, {self.count} samples of {self.views} views: {', '.join(told)}"
+
+    def scores(self, steps: int) -> HeldOutScores | None:
+        """What was last measured, after `steps` of the optimiser, to be kept beside the weights; None: nothing."""
+        if not self.means:
+            return None
+        own = {name: value for name, value in self.means.items() if not name.startswith((f"{TRIVIAL} ", f"{ROW} "))}
+        return HeldOutScores(steps, self.count, self.views, own, *(self._without_model[floor] for floor in (TRIVIAL, ROW)))
 
     def _floors(self, name: str) -> list[str]:
         floors = {floor: self.means.get(f"{floor} {name}") for floor in (TRIVIAL, ROW)}

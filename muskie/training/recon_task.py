@@ -28,6 +28,7 @@ class PosedBatch:
         intrinsics: float32 [B, V, 3, 3].
         cam2world: float32 [B, V, 4, 4], of a world that is the first view's camera.
         places: where each scene comes from.
+        sources: the label of the source of each.
     """
 
     images: Tensor
@@ -35,6 +36,7 @@ class PosedBatch:
     intrinsics: Tensor
     cam2world: Tensor
     places: list[str]
+    sources: list[str]
 
 
 class ReconstructionTask:
@@ -60,8 +62,9 @@ class ReconstructionTask:
         cam2world = (invert(cam2world[:, :1]) @ cam2world).float()
         if images.is_pinned():
             cam2world = cam2world.pin_memory()
-        places = [place for place in loaded.places for _ in range(self.plan.views // views)]
-        return PosedBatch(images, depth, intrinsics, cam2world, places)
+        parts = range(self.plan.views // views)
+        places, sources = ([one for one in names for _ in parts] for names in (loaded.places, loaded.sources))
+        return PosedBatch(images, depth, intrinsics, cam2world, places, sources)
 
     def images(self, batch: PosedBatch) -> int:
         return batch.images.shape[0] * batch.images.shape[1]

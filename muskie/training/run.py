@@ -19,10 +19,12 @@ from muskie.data.dataset import LoadSampler, Views
 from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.loading import SceneLoader, build_sources
 from muskie.data.plan import StepPlan
+from muskie.data.turns import BatchLayout
 from muskie.errors import CheckpointError
 from muskie.history import Entry, extended, of_state, of_weights
 from muskie.paths import typed_path
 from muskie.training import checkpoint
+from muskie.training.data_watch import DataWatch
 from muskie.training.distributed import Ranks
 from muskie.training.memory import keep_freed_memory
 from muskie.training.optim import OptimConfig, check_same_groups, check_same_optimizer
@@ -78,8 +80,9 @@ class Run(ABC):
         self.task = self.build_task()
         self.sources = build_sources(self.settings["data"])
         holdout: HoldOut = self.settings["holdout"]
-        needs = {"train": self.plan.views, "heldout": self.heldout_views}
-        self.train_index = SceneIndex(self.sources, "train", holdout, needs["train"], needs)
+        needs = {"train": self.plan.min_frames, "heldout": self.heldout_views}
+        self.max_unusable: float = self.settings["max_unusable"]
+        self.train_index = SceneIndex(self.sources, "train", holdout, needs["train"], needs, self.max_unusable)
         self.heldout = self.build_heldout()
         self.log_dir = typed_path(self.settings["log_dir"], "log_dir") if self.settings["log_dir"] else None
         if self.state is not None:
@@ -196,7 +199,8 @@ class Run(ABC):
             run = RunPlan(self.steps, self.warmup_steps(), self.plan.reuse, len(self.plan.sizes))
             kept = {"past": [dict(entry) for entry in self.heldout.past], **self.kept}
             measures = self.measures(folder)
-            trainer = Trainer(self.task, config, optim, run, ranks, folder, telemetry, measures, self._pictures, kept)
+            watch = DataWatch(self.sources, self.max_unusable, ranks)
+            trainer = Trainer(self.task, config, optim, run, ranks, folder, telemetry, measures, self._pictures, kept, watch)
             if self.state:
                 trainer.restore(self.state, str(self.start.checkpoint))
             self.state = None  # its memory is as large as the model's and the optimiser's
@@ -205,6 +209,8 @@ class Run(ABC):
             pin = ranks.device.type == "cuda"
             with SceneLoader(self.build_dataset(), sampler, config.workers, pin) as loader:
                 ended = trainer.fit(loader, self.settings_text)
+            if skipped := str(watch.whole):
+                telemetry.say(skipped)
         finally:
             telemetry.close()
         if ended:
@@ -222,6 +228,12 @@ class Run(ABC):
         if self.ranks.main and self.folder is not None:
             steps = self.done if self.finished else None
             write_model(self.model, self.folder, self.heldout.past, result(self), steps)
+
+    @property
+    def layout(self) -> BatchLayout:
+        """How requests are dealt to ranks and micro-batches."""
+        config, ranks = self.trainer_config, self.ranks
+        return BatchLayout(config.batch_size, len(self.plan.sizes), config.accumulate, ranks.rank, ranks.world)
 
     def warmup_steps(self) -> int:
         """Optimiser steps in which the learning rate rises."""

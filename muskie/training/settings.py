@@ -15,8 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from muskie.config import Schema, Sections, defaults, resolve_target, schema
-from muskie.data.images import Augmentation
-from muskie.data.index import HoldOut
+from muskie.data.augmentation import Augmentation
+from muskie.data.index import MAX_UNUSABLE, HoldOut
 from muskie.data.loading import read_sources
 from muskie.data.plan import StepPlan
 from muskie.errors import ConfigError, MuskieError
@@ -29,8 +29,16 @@ from muskie.training.evaluation_config import EvaluationConfig
 from muskie.training.optim import OptimConfig
 from muskie.training.trainer_config import TrainerConfig
 
-ROOT = {"output_dir": str | None, "log_dir": str | None, "seed": int, "resume": str | None, "init_from": str | None}
-"""Keys outside of sections. `log_dir`: where TensorBoard's files go; null: into the run's folder."""
+ROOT = {
+    "output_dir": str | None,
+    "log_dir": str | None,
+    "seed": int,
+    "resume": str | None,
+    "init_from": str | None,
+    "max_unusable": float,
+}
+"""Keys outside of sections. `log_dir`: where TensorBoard's files go; null: into the run's folder. `max_unusable`: the share
+of a source's scenes, and of its frames, that may be left out as too short or unusable; more is an error."""
 
 OF_THE_RUN = ("patch_size", "steps", "seed")
 """Arguments of `StepPlan` that come from elsewhere."""
@@ -114,6 +122,10 @@ def read_settings(config: DictConfig, kind: Settings = PRETRAINING) -> dict[str,
     problems += kind.problems(settings)
     if problems:
         raise ConfigError("\n".join(problems))
+    if built["max_unusable"] is None:
+        built["max_unusable"] = MAX_UNUSABLE
+    if not 0 <= built["max_unusable"] <= 1:
+        raise ConfigError(f"max_unusable={built['max_unusable']}: expected a share in [0, 1], e.g. {MAX_UNUSABLE}")
     if built["seed"] < 0:
         raise ConfigError(f"seed={built['seed']}: expected 0 or more")
     return built

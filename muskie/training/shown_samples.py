@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from muskie.data.images import Crop
+from muskie.data.crops import Crop
 from muskie.data.index import SceneIndex
 from muskie.data.loading import build_sources
 from muskie.data.sources.folder import ImageFolders

@@ -26,7 +26,8 @@ class Task(Protocol):
         """What is trained."""
 
     def prepare(self, loaded: Views, step: int, group: int) -> Any:
-        """The batch of one size for optimiser step `step`, on the CPU: views dealt, masks drawn."""
+        """The batch of one size for optimiser step `step`, on the CPU: views dealt, masks drawn. It has `places` and
+        `sources`, where each of its scenes comes from and the label of its source."""
 
     def images(self, batch: Any) -> int:
         """How many images the batch holds."""
@@ -40,12 +41,13 @@ class Task(Protocol):
 
 @dataclass
 class MaskedViews:
-    """A batch of masked-view pre-training: `images` uint8 [B, V, 3, H, W], `mask` bool [B, V, h, w], on the CPU, and
-    `places`, where each scene comes from."""
+    """A batch of masked-view pre-training: `images` uint8 [B, V, 3, H, W], `mask` bool [B, V, h, w], on the CPU, and of
+    each scene `places`, where it comes from, and `sources`, the label of its source."""
 
     images: Tensor
     mask: Tensor
     places: list[str]
+    sources: list[str]
 
 
 class MaskedViewTask:
@@ -79,7 +81,8 @@ class MaskedViewTask:
         mask = self.masks.draw(choice, rngs, views, (images.shape[-2] // p, images.shape[-1] // p))
         if images.is_pinned():
             mask = mask.pin_memory()
-        return MaskedViews(images, mask, [place for place in loaded.places for _ in range(parts)])
+        places, sources = ([one for one in names for _ in range(parts)] for names in (loaded.places, loaded.sources))
+        return MaskedViews(images, mask, places, sources)
 
     def images(self, batch: MaskedViews) -> int:
         return batch.images.shape[0] * batch.images.shape[1]

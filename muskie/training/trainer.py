@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from muskie.data.dataset import Views
 from muskie.training import checkpoint
+from muskie.training.data_watch import DataWatch
 from muskie.training.distributed import Ranks
 from muskie.training.guard import FiniteGuard, check_scale
 from muskie.training.optim import OptimConfig, build_optimizer, gradient_norm, restore_optimizer
@@ -36,6 +37,7 @@ class Trainer:
         telemetry: records and shows.
         measures: see `Measure`; the same on all ranks but for `run`.
         kept: what checkpoints hold besides, fit for `torch.load` without code.
+        watch: counts what of the data cannot be used; None: of sources that nobody names.
         held_out_pictures: pictures by name, drawn with the model in evaluation mode; needed on the first rank alone.
     """
 
@@ -51,6 +53,7 @@ class Trainer:
         measures: Sequence[Measure] = (),
         held_out_pictures: Callable[[], Mapping[str, Tensor]] | None = None,
         kept: Mapping[str, Any] | None = None,
+        watch: DataWatch | None = None,
     ) -> None:
         self.task, self.config, self.optim, self.run, self.ranks = task, config, optim, run, ranks
         self.folder, self.telemetry = folder, telemetry
@@ -66,9 +69,9 @@ class Trainer:
         self.step = 0
         self.global_batch = config.batch_size * config.accumulate * ranks.world
         self.guard = FiniteGuard(ranks, config.log_every)
-        self.window = Window(ranks.device)
+        self.watch = watch or DataWatch([], 1.0, ranks)
+        self.window = Window(ranks.device, self.watch.labels)
         self._sample: Any = None
-        self._told: set[str] = set()
 
     # State
 
@@ -108,7 +111,7 @@ class Trainer:
             while self.step < self.run.steps:
                 with self.window.waiting():
                     loaded = [next(batches) for _ in range(self.run.sizes * self.config.accumulate)]
-                self.window.unreadable += [message for views in loaded for message in views.unreadable]
+                self.watch.add(loaded)
                 # A run that stopped between two uses of a load goes on with the second one.
                 for _ in range(self.step % self.run.reuse, self.run.reuse):
                     if self.step == self.run.steps:
@@ -152,6 +155,7 @@ class Trainer:
             self.scaler.scale(result.loss / count).backward()
         self.guard.note(result.loss, result.scenes, batch.places)
         self.window.add({"loss": result.loss, **result.scalars}, self.task.images(batch))
+        self.window.add_scenes(result.scenes, batch.sources)
 
     def _after_step(self, settings: str) -> None:
         config, at_end = self.config, self.step == self.run.steps
@@ -197,12 +201,12 @@ class Trainer:
         self.guard.check()
         check_scale(self.scaler, self.step)
         values = self.window.read(self.ranks, self.rate(self.step - 1))
-        new = [message for message in dict.fromkeys(self.window.unreadable) if message not in self._told]
-        for message in new[:3]:
+        for message in self.watch.news():
             self.telemetry.say(f"skipped: {message}")
-        self._told.update(new[:3])
+        skipped = self.watch.read()
         self.window.reset()
         if values:
+            values |= skipped
             self.telemetry.scalars(self.step, {f"train/{k}": v for k, v in values.items()}, show=True)
             shown = {"loss": values["loss"], "img/s": values["images_per_s"], "data wait %": 100 * values["data_wait"]}
             self.telemetry.progress(self.step, shown)

@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from muskie.data.dataset import Request, ViewDataset
-from muskie.data.images import Augmentation
+from muskie.data.augmentation import Augmentation
+from muskie.data.dataset import ViewDataset
 from muskie.data.index import SceneIndex
 from muskie.data.plan import StepPlan
+from muskie.data.requests import Request
 from muskie.data.scene import Frame, Scene, SceneSource
 
 
@@ -36,14 +37,14 @@ class Numbered(SceneSource):
         size: tuple[int, int] = (24, 16),
         blue: int = 0,
     ) -> None:
-        self.lengths, self.name, self.broken, self.size, self.blue = list(lengths), name, set(broken), size, blue
+        self.counts, self.name, self.broken, self.size, self.blue = list(lengths), name, set(broken), size, blue
         self.reads: Counter[tuple[int, int]] = Counter()
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self.counts)
 
     def scene(self, index: int) -> Scene:
-        return Scene(f"scene{index}", [str(frame) for frame in range(self.lengths[index])])
+        return Scene(f"scene{index}", [str(frame) for frame in range(self.counts[index])])
 
     def read(self, scene: Scene, frame: str, *, at_least: int | None = None, geometry: bool = False) -> Frame:
         place = (int(scene.name.removeprefix("scene")), int(frame))

@@ -1,15 +1,17 @@
-"""CO3Dv2: both layouts on disk, PyTorch3D's cameras, set lists, and the geometry of rendered frames written in them."""
+"""CO3Dv2: both layouts on disk, set lists, masks, and the geometry of rendered frames written in them."""
 
 from __future__ import annotations
 
-import gzip
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from layouts import co3d
+from layouts.co3d import SEQUENCE, SIZE, change, near, picture
 from PIL import Image
 from walk import shoot
 from written import check, frames, names
@@ -19,94 +21,26 @@ from muskie.data.sources.co3d import CO3D
 from muskie.errors import ConfigError, DataError
 
 NUMBERS = (0, 4)
-SCALE = 0.25
-SEQUENCE = "apple/110_13051_23361"
-
-
-def picture(number: int) -> str:
-    return f"frame{number + 1:06d}.jpg"
-
-
-def viewpoint(number: int, size: tuple[int, int], form: str | None) -> dict[str, Any]:
-    """A frame of the walk as PyTorch3D states it: x_ndc = f X / Z + p with X to the left and Y up, +1 at the left and at the
-    upper border, of the shorter side in both directions, or (the older form) of each."""
-    height, width = size
-    shot = shoot(number, *size)
-    world2cam = np.linalg.inv(shot.cam2world)
-    unit = np.array([min(size)] * 2 if form == "ndc_isotropic" else [width, height]) / 2
-    axes = np.diag([-1.0, -1.0, 1.0])
-    focal = shot.intrinsics[[0, 1], [0, 1]] / unit
-    principal = (np.array([width, height]) / 2 - shot.intrinsics[:2, 2]) / unit
-    stated: dict[str, Any] = {
-        "R": (axes @ world2cam[:3, :3]).T.tolist(),
-        "T": (axes @ world2cam[:3, 3]).tolist(),
-        "focal_length": focal.tolist(),
-        "principal_point": principal.tolist(),
-    }
-    return stated if form is None else {**stated, "intrinsics_format": form}
-
-
-def save_frame(folder: Path, number: int, size: tuple[int, int]) -> None:
-    """Picture, depth as half floats at a quarter of its scale, a depth mask and an object mask, all of everything."""
-    for part in ("images", "depths", "depth_masks", "masks"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    shot, name = shoot(number, *size), picture(number)
-    Image.fromarray(shot.rgb).save(folder / "images" / name, quality=95)
-    halves = (shot.depth / SCALE).astype(np.float16).view(np.uint16)
-    Image.fromarray(halves).save(folder / "depths" / f"{name}.geometric.png")
-    Image.new("1", size[::-1], 1).save(folder / "depth_masks" / f"{name[:-4]}.png")
-    Image.new("L", size[::-1], 255).save(folder / "masks" / f"{name[:-4]}.png")
 
 
 def write_annotated(
-    root: Path,
-    sequence: str = SEQUENCE,
-    size: tuple[int, int] = (48, 64),
-    numbers: tuple[int, ...] = NUMBERS,
-    form: str | None = "ndc_isotropic",
-    quality: float | None = 0.8,
+    root: Path, sequence: str = SEQUENCE, size: tuple[int, int] = SIZE, numbers: tuple[int, ...] = NUMBERS, **more: Any
 ) -> None:
-    """A sequence as Meta publishes it; the category's files are written anew with those that stand there."""
-    category, name = sequence.split("/")
-    entries = [
-        {
-            "sequence_name": name,
-            "frame_number": index,
-            "frame_timestamp": -1.0,
-            "image": {"path": f"{sequence}/images/{picture(number)}", "size": list(size)},
-            "depth": {"path": f"{sequence}/depths/{picture(number)}.geometric.png", "scale_adjustment": SCALE},
-            "viewpoint": viewpoint(number, size, form),
-        }
-        for index, number in enumerate(numbers)
-    ]
-    for number in numbers:
-        save_frame(root / sequence, number, size)
-    change(root / category / "frame_annotations.jgz", lambda old: [*entries[::-1], *old])
-    score = {"sequence_name": name, "category": category, "viewpoint_quality_score": quality}
-    change(root / category / "sequence_annotations.jgz", lambda old: [*old, score])
+    """Frames of the walk; picture n is `picture(n)`."""
+    shots = [shoot(number, *size) for number in numbers]
+    co3d.write_annotated(root, shots, sequence, [picture(number) for number in numbers], **more)
 
 
-def change(file: Path, how: Any) -> None:
-    old = json.loads(gzip.decompress(file.read_bytes())) if file.is_file() else []
-    file.write_bytes(gzip.compress(json.dumps(how(old)).encode()))
-
-
-def write_prepared(root: Path, sequence: str = SEQUENCE, size: tuple[int, int] = (48, 64)) -> None:
-    """The simple layout, without annotations; depth in steps of a 65535th of 10."""
-    for number in NUMBERS:
-        save_frame(root / sequence, number, size)
-        shot, name = shoot(number, *size), picture(number)
-        steps = np.round(shot.depth / 10 * 65535).astype(np.uint16)
-        Image.fromarray(steps).save(root / sequence / "depths" / f"{name}.geometric.png")
-        file = root / sequence / "images" / f"{name[:-4]}.npz"
-        np.savez(file, camera_pose=shot.cam2world, camera_intrinsics=shot.intrinsics, maximum_depth=10.0)
+def write_prepared(root: Path, sequence: str = SEQUENCE) -> None:
+    """Frames of the walk; picture n is the n-th of `NUMBERS`."""
+    co3d.write_prepared(root, [shoot(number, *SIZE) for number in NUMBERS], sequence)
 
 
 @pytest.mark.parametrize("form", ["ndc_isotropic", "ndc_norm_image_bounds", None])
 @pytest.mark.parametrize("size", [(48, 64), (64, 48), (48, 48)])
 def test_geometry_is_that_of_the_rendered_room(tmp_path: Path, size: tuple[int, int], form: str | None) -> None:
     write_annotated(tmp_path, size=size, form=form)
-    check(CO3D(tmp_path), [shoot(number, *size) for number in NUMBERS], depth=0.003)
+    check(CO3D(tmp_path), [shoot(number, *size) for number in NUMBERS], depth=co3d.DEPTH)
 
 
 def test_geometry_of_the_prepared_layout(tmp_path: Path) -> None:
@@ -114,34 +48,38 @@ def test_geometry_of_the_prepared_layout(tmp_path: Path) -> None:
     check(CO3D(tmp_path), [shoot(number, 48, 64) for number in NUMBERS], depth=0.0001)
 
 
-def test_a_published_entry_has_square_pixels(tmp_path: Path) -> None:
-    """The first frame of a car of CO3Dv2, 1281 x 719: in the older form its two focal lengths differ by the aspect ratio."""
-    published = {
-        "sequence_name": "79_8257_17428",
-        "frame_number": 0,
-        "image": {"path": "car/79_8257_17428/images/frame000072.jpg", "size": [1281, 719]},
-        "viewpoint": {
-            "R": [[0.111674, 0.301157, 0.947013], [-0.312346, -0.894039, 0.321144], [0.943381, -0.331660, -0.005776]],
-            "T": [-1.211868, 0.355256, 4.367933],
-            "focal_length": [3.1938907798374476, 1.7926678147565378],
-            "principal_point": [0.0, 0.0],
-        },
-    }
-    images = tmp_path / "car" / "79_8257_17428" / "images"
-    images.mkdir(parents=True)
-    Image.new("RGB", (719, 1281)).save(images / "frame000072.jpg")
-    change(tmp_path / "car" / "frame_annotations.jgz", lambda _: [published])
+def test_annotations_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cameras come from the index, of frames that are not in the order of their names too."""
+    write_annotated(tmp_path, numbers=(4, 0, 8))
+    write_prepared(tmp_path, "vase/1_1_1")
+    for path in (tmp_path, *tmp_path.rglob("*")):
+        os.utime(path, (1e9, 1e9))  # what has just changed is looked at again
+    assert names(CO3D(tmp_path)) == [SEQUENCE, "vase/1_1_1"]
+    file = tmp_path / "apple" / "frame_annotations.jgz"
+    kept = file.read_bytes()
+    file.write_bytes(b"broken")
+    os.utime(file, (1e9, 1e9))
     source = CO3D(tmp_path)
-    camera = source.camera(source.scene(0), "frame000072.jpg")
-    assert camera is not None
-    assert camera.intrinsics[0, 0] == pytest.approx(camera.intrinsics[1, 1], rel=1e-4)
-    np.testing.assert_allclose(camera.intrinsics[:2, 2], [359.5, 640.5])
-    # PyTorch3D's camera centre is -T R^T; an object's camera looks at it: from there, the world's origin lies ahead.
-    T = np.array([-1.211868, 0.355256, 4.367933])
-    centre = -T @ np.array(published["viewpoint"]["R"]).T  # type: ignore[index]
-    np.testing.assert_allclose(camera.cam2world[:3, 3], centre, atol=1e-4)
-    origin = np.linalg.inv(camera.cam2world)[:3, 3]
-    np.testing.assert_allclose(origin, [1.211868, -0.355256, 4.367933], atol=1e-4)
+    check(source, [shoot(number, *SIZE) for number in (4, 0, 8)], depth=co3d.DEPTH)
+    prepared = source.camera(source.scene(1), picture(1))
+    assert prepared is not None
+    np.testing.assert_array_equal(prepared.intrinsics, shoot(4, *SIZE).intrinsics)
+    file.write_bytes(kept)
+    os.utime(file, (1e9 + 1, 1e9 + 1))
+    looked: list[Path] = []
+    monkeypatch.setattr("muskie.data.sources.co3d.read_sequences", lambda path: looked.append(path) or {})
+    assert names(CO3D(tmp_path)) == ["vase/1_1_1"] and looked == [tmp_path / "apple"]
+
+
+def test_masks_show_the_object(tmp_path: Path) -> None:
+    write_annotated(tmp_path)
+    source = CO3D(tmp_path)
+    for number in NUMBERS:
+        mask = source.mask(source.scene(0), picture(number))
+        assert mask is not None and mask.dtype == bool
+        np.testing.assert_array_equal(mask, near(shoot(number, *SIZE)))
+    (tmp_path / SEQUENCE / "masks" / "frame000001.png").unlink()
+    assert source.mask(source.scene(0), picture(0)) is None
 
 
 def masked(source: SceneSource) -> tuple[np.ndarray, np.ndarray]:
@@ -224,7 +162,7 @@ def test_set_lists_quality_and_length_choose(tmp_path: Path) -> None:
     assert names(CO3D(tmp_path, categories=["cup"], min_quality=0.5)) == ["cup/1_1_1"]
     longer = CO3D(tmp_path, min_images=3)
     assert names(longer) == ["cup/1_1_1"] and longer.left_out == 3
-    with pytest.raises(DataError, match=r"none of the 4 sequences has data\.min_images=4 frames or more"):
+    with pytest.raises(DataError, match=r"no scene of data\.min_images=4 images or more; the largest has 3"):
         CO3D(tmp_path, min_images=4)
     with pytest.raises(DataError, match=r"no category has the set list 'manyview_dev'; there are: 'fewview_dev'"):
         CO3D(tmp_path, set_list="manyview_dev")
@@ -233,41 +171,6 @@ def test_set_lists_quality_and_length_choose(tmp_path: Path) -> None:
         DataError, match=r"set_lists_fewview_dev\.json: .*expected lists of \[sequence, frame number, path\]"
     ):
         CO3D(tmp_path, set_list="fewview_dev")
-
-
-BROKEN: dict[str, Any] = {
-    "cut off": (lambda data: data[:60], "expected a gzipped list of frames"),
-    "not packed": (lambda data: gzip.decompress(data), "expected a gzipped list of frames"),
-    "no list": (lambda data: gzip.compress(b"{}"), "no list; expected"),
-    "no sequence": (lambda data: data, "no 'sequence_name'; expected"),
-    "one focal length": (lambda data: data, "expected a gzipped list of frames"),
-    "another form": (lambda data: data, "intrinsics_format 'screen'"),
-    "R is too small": (lambda data: data, "R and T of 9 numbers"),
-}
-
-
-@pytest.mark.parametrize("fault", BROKEN)
-def test_broken_annotations_are_named(tmp_path: Path, fault: str) -> None:
-    write_annotated(tmp_path)
-    file = tmp_path / "apple" / "frame_annotations.jgz"
-
-    def spoil(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        match fault:
-            case "no sequence":
-                del entries[0]["sequence_name"]
-            case "one focal length":
-                entries[0]["viewpoint"]["focal_length"] = [1.0]
-            case "another form":
-                entries[0]["viewpoint"]["intrinsics_format"] = "screen"
-            case "R is too small":
-                entries[0]["viewpoint"]["R"].pop()
-        return entries
-
-    change(file, spoil)
-    how, message = BROKEN[fault]
-    file.write_bytes(how(file.read_bytes()))
-    with pytest.raises(DataError, match=rf"apple/frame_annotations\.jgz: .*{message}"):
-        CO3D(tmp_path)
 
 
 def test_what_does_not_fit_is_named_when_it_is_read(tmp_path: Path) -> None:
@@ -288,8 +191,9 @@ def test_what_does_not_fit_is_named_when_it_is_read(tmp_path: Path) -> None:
         np.savez(file, camera_pose=pose, camera_intrinsics=np.eye(3), maximum_depth=1.0)
         with pytest.raises(OSError, match=r"frame000001\.npz: its camera is not usable"):
             source.camera(source.scene(1), picture(0))
-    (tmp_path / "vase/1_1_1/images/frame000001.npz").unlink()
-    frame = source.read(source.scene(1), picture(0), geometry=True)
+    for file in (tmp_path / "vase/1_1_1/images").glob("*.npz"):
+        file.unlink()
+    frame = frames(CO3D(tmp_path, categories=["vase"]))[0]
     assert frame.camera is None and frame.depth is None
 
 

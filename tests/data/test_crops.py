@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from muskie.data.images import Augmentation, Crop
+from muskie.data.augmentation import Augmentation
+from muskie.data.crops import Crop
 from muskie.data.scene import Camera, Frame
 
 FLIPS = list(itertools.product((False, True), repeat=2))

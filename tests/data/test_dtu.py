@@ -7,78 +7,44 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from layouts import dtu
+from layouts.dtu import SIZE as FULL
+from layouts.dtu import camera_text, cut, save_pfm, save_picture
 from PIL import Image
-from walk import Shot, intrinsics, shoot
+from walk import intrinsics, shoot
 from written import check, frames, names
 
-from muskie.data.sources.dtu import DTU, TEST, UNUSED, VALID, read_pfm
+from muskie.data.sources.dtu import DTU, TEST, UNUSED, VALID
+from muskie.data.sources.mvsnet import read_pfm
 from muskie.errors import ConfigError, DataError
 
 NUMBERS = (0, 4)
-FULL = (150, 200)
-"""An eighth of 1600x1200; MVSNet's cut is 160x128 of it."""
+SHOTS = [shoot(number, *FULL) for number in NUMBERS]
 
 
-def cut(shot: Shot) -> Shot:
-    """Its middle, as MVSNet cuts it out of the half-sized recordings, 44 rows and 80 columns of which go on each side."""
-    matrix = shot.intrinsics.copy()
-    matrix[:2, 2] -= 20, 11
-    return Shot(shot.rgb[11:139, 20:180], shot.depth[11:139, 20:180], matrix, shot.cam2world)
-
-
-def camera_text(number: int, matrix: np.ndarray) -> str:
-    world2cam = np.linalg.inv(shoot(number, *FULL).cam2world)
-    world2cam[:3, 3] *= 1000
-    rows = ["extrinsic", *(" ".join(f"{v:.9f}" for v in row) for row in world2cam), "", "intrinsic"]
-    return "\n".join([*rows, *(" ".join(f"{v:.9f}" for v in row) for row in matrix), "", "425.0 2.5"])
-
-
-def save_pfm(file: Path, metres: np.ndarray) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    rows = (1000 * metres[::-1]).astype("<f4")
-    file.write_bytes(f"Pf\n{metres.shape[1]} {metres.shape[0]}\n-1.000000\n".encode() + rows.tobytes())
-
-
-def save_picture(file: Path, rgb: np.ndarray) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.ascontiguousarray(rgb)).save(file)
-
-
-def write_prepared(root: Path, scan: str = "scan1", numbers: tuple[int, ...] = NUMBERS, raw: bool = False) -> None:
-    """The layout for training; view v is the v-th of `numbers`."""
-    for view, number in enumerate(numbers):
-        shot = shoot(number, *FULL)
-        folder, rgb = (f"Rectified_raw/{scan}", shot.rgb) if raw else (f"Rectified/{scan}_train", cut(shot).rgb)
-        save_picture(root / folder / f"rect_{view + 1:03d}_3_r5000.png", rgb)
-        save_pfm(root / "Depths_raw" / scan / f"depth_map_{view:04d}.pfm", shot.depth)
-        (root / "Cameras").mkdir(exist_ok=True)
-        (root / "Cameras" / f"{view:08d}_cam.txt").write_text(camera_text(number, intrinsics(1200, 1600)))
+def write_prepared(root: Path, raw: bool = False) -> None:
+    """View v is the v-th of the shots."""
+    dtu.write_prepared(root, SHOTS, raw=raw)
 
 
 def write_scan(folder: Path) -> None:
-    """The layout for tests."""
-    for view, number in enumerate(NUMBERS):
-        shot = shoot(number, *FULL)
-        save_picture(folder / "images" / f"{view:08d}.png", shot.rgb)
-        save_pfm(folder / "depths" / f"{view:08d}.pfm", shot.depth)
-        (folder / "cams").mkdir(exist_ok=True)
-        (folder / "cams" / f"{view:08d}_cam.txt").write_text(camera_text(number, intrinsics(1200, 1600)))
+    dtu.write_scan(folder, SHOTS)
 
 
 def test_geometry_is_that_of_the_rendered_room(tmp_path: Path) -> None:
     """Cut pictures with depth and cameras of the whole recordings."""
     write_prepared(tmp_path)
-    check(DTU(tmp_path, split="test"), [cut(shoot(number, *FULL)) for number in NUMBERS], depth=1e-5)
+    check(DTU(tmp_path, split="test"), [cut(shoot(number, *FULL)) for number in NUMBERS], depth=dtu.DEPTH)
 
 
 def test_geometry_of_whole_pictures(tmp_path: Path) -> None:
     write_prepared(tmp_path, raw=True)
-    check(DTU(tmp_path, split="all"), [shoot(number, *FULL) for number in NUMBERS], depth=1e-5)
+    check(DTU(tmp_path, split="all"), [shoot(number, *FULL) for number in NUMBERS], depth=dtu.DEPTH)
 
 
 def test_geometry_of_a_folder_a_scan(tmp_path: Path) -> None:
     write_scan(tmp_path / "scan1")
-    check(DTU(tmp_path, split="test"), [shoot(number, *FULL) for number in NUMBERS], depth=1e-5)
+    check(DTU(tmp_path, split="test"), [shoot(number, *FULL) for number in NUMBERS], depth=dtu.DEPTH)
 
 
 def test_cameras_and_depth_at_a_quarter_of_the_cut_will_do(tmp_path: Path) -> None:
@@ -90,7 +56,7 @@ def test_cameras_and_depth_at_a_quarter_of_the_cut_will_do(tmp_path: Path) -> No
         matrix[:2, 2] -= 80, 44
         matrix[:2] /= 4  # MVSNet's own arithmetic, for 160x128
         (tmp_path / "Cameras" / "train").mkdir(exist_ok=True)
-        (tmp_path / "Cameras" / "train" / f"{view:08d}_cam.txt").write_text(camera_text(number, matrix))
+        (tmp_path / "Cameras" / "train" / f"{view:08d}_cam.txt").write_text(camera_text(shoot(number, *FULL), matrix))
         file = tmp_path / "Depths" / "scan1_train" / f"depth_map_{view:04d}.pfm"
         save_pfm(file, cut(shoot(number, *FULL)).depth[2::4, 2::4])
     for frame, number in zip(frames(DTU(tmp_path, split="test")), NUMBERS, strict=True):
@@ -110,7 +76,7 @@ def test_published_cameras_of_both_sizes_are_one(tmp_path: Path) -> None:
     for folder, matrix in (("Cameras", full), ("Cameras/train", small)):
         (tmp_path / "Cameras" / "00000000_cam.txt").unlink()
         (tmp_path / folder).mkdir(exist_ok=True)
-        (tmp_path / folder / "00000000_cam.txt").write_text(camera_text(0, matrix))
+        (tmp_path / folder / "00000000_cam.txt").write_text(camera_text(shoot(0, *FULL), matrix))
         camera = frames(DTU(tmp_path, split="test"))[0].camera
         assert camera is not None
         found.append(camera.intrinsics)
@@ -161,6 +127,8 @@ def test_split_scans_and_light_choose(tmp_path: Path) -> None:
     assert list(DTU(tmp_path, split="test").scene(0).frames) == [f"rect_{view:03d}_3_r5000.png" for view in (1, 2, 10)]
     assert list(DTU(tmp_path, split="test", light=0).scene(0).frames) == ["rect_001_0_r5000.png"]
     assert names(DTU(tmp_path, split="test", scans=["scan10"])) == ["scan10"]
+    (tmp_path / "Rectified" / "scan4_train" / "rect_010_3_r5000.png").unlink()
+    assert names(DTU(tmp_path, split="test", min_images=3)) == ["scan10"]
     with pytest.raises(DataError, match=r"scan4_train: no picture with data\.light=5"):
         DTU(tmp_path, split="test", light=5)
     with pytest.raises(DataError, match=r"no 'scan2' among the 2 scans of data\.split='test' found there"):

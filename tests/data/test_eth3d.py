@@ -7,66 +7,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from layouts import eth3d
+from layouts.eth3d import SIZE, looked_up, picture
 from PIL import Image
 from walk import shoot
-from written import check, frames, names, quaternion
+from written import check, frames, names
 
 from muskie.data.sources.eth3d import ETH3D
 from muskie.data.sources.thin_prism import distort, undistort_depth
 from muskie.errors import DataError
 
-SIZE = (48, 64)
-LARGE = (60, 80)
 NUMBERS = (0, 4)
-LENS = (0.9 * 64, 0.9 * 64, 40.3, 29.6, *[0.0] * 8)
-"""An equidistant fisheye for pictures of 80x60 that see all that those of 64x48 do: its rays have a closed form."""
 REAL = (3411.4, 3410.0, 3116.7, 2062.7, 0.2205, -0.2, 0.0003, -0.0006, 0.28, -0.1, 0.0002, -0.0001)
 """A lens like that of the DSLR, of 6048x4032."""
 
 
-def picture(number: int) -> str:
-    return f"DSC_{number:04d}.JPG"
-
-
-def looked_up(number: int) -> np.ndarray:
-    """Depth that the fisheye measures, from a much larger picture of the pinhole camera at the same place."""
-    times = 12
-    fine = shoot(number, times * SIZE[0], times * SIZE[1], plain=True)
-    row, column = np.mgrid[: LARGE[0], : LARGE[1]]
-    bent = np.stack([(column + 0.5 - LENS[2]) / LENS[0], (row + 0.5 - LENS[3]) / LENS[1]], axis=-1)
-    angle = np.linalg.norm(bent, axis=-1, keepdims=True)
-    rays = bent * np.tan(angle) / angle
-    x, y = np.moveaxis(np.floor(rays * fine.intrinsics[0, 0] + fine.intrinsics[:2, 2]), -1, 0).astype(int)
-    inside = (x >= 0) & (y >= 0) & (x < times * SIZE[1]) & (y < times * SIZE[0])
-    return np.where(inside, fine.depth[np.where(inside, y, 0), np.where(inside, x, 0)], np.inf).astype("<f4")
-
-
-def calibrate(folder: Path, camera: str, pictures: str, numbers: tuple[int, ...]) -> None:
-    folder.mkdir(parents=True)
-    (folder / "cameras.txt").write_text(f"# Camera list\n# CAMERA_ID, MODEL, ...\n{camera}\n")
-    lines = ["# Image list with two lines of data per image", "# Number of images"]
-    for index, number in enumerate(numbers):
-        world2cam = np.linalg.inv(shoot(number, *SIZE, plain=True).cam2world)
-        values = " ".join(f"{v:.12f}" for v in (*quaternion(world2cam[:3, :3]), *world2cam[:3, 3]))
-        # Points follow each line, and may be none.
-        lines += [f"{index + 7} {values} 3 {pictures}/{picture(number)}", "12.5 8.5 -1 3.5 4.5 17" if index % 2 else ""]
-    (folder / "images.txt").write_text("\n".join(lines) + "\n")
-
-
-def write_scene(folder: Path, numbers: tuple[int, ...] = NUMBERS, depth: bool = True) -> None:
-    """Frames of the walk: undistorted photographs, and depth of distorted ones."""
-    (folder / "images" / "dslr_images_undistorted").mkdir(parents=True)
-    for number in numbers:
-        shot = shoot(number, *SIZE, plain=True)
-        Image.fromarray(shot.rgb).save(folder / "images" / "dslr_images_undistorted" / picture(number), quality=95)
-    camera = f"3 PINHOLE {SIZE[1]} {SIZE[0]} {0.9 * SIZE[1]} {0.9 * SIZE[1]} {SIZE[1] / 2} {SIZE[0] / 2}"
-    calibrate(folder / "dslr_calibration_undistorted", camera, "dslr_images_undistorted", numbers)
-    if depth:
-        (folder / "ground_truth_depth" / "dslr_images").mkdir(parents=True)
-        for number in numbers:
-            looked_up(number).tofile(folder / "ground_truth_depth" / "dslr_images" / picture(number))
-        lens = f"3 THIN_PRISM_FISHEYE {LARGE[1]} {LARGE[0]} {' '.join(map(str, LENS))}"
-        calibrate(folder / "dslr_calibration_jpg", lens, "dslr_images", numbers)
+def write_scene(folder: Path, depth: bool = True) -> None:
+    """Photograph i is the i-th of `NUMBERS`."""
+    eth3d.write_scene(folder, [shoot(number, *SIZE, plain=True) for number in NUMBERS], depth)
 
 
 def test_cameras_are_those_of_the_rendered_room(tmp_path: Path) -> None:
@@ -90,14 +48,14 @@ def plausible(depth: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def test_depth_of_the_distorted_photographs_is_that_of_the_rendered_room(tmp_path: Path) -> None:
     write_scene(tmp_path / "office")
     source = ETH3D(tmp_path)
-    check(source, [shoot(number, *SIZE, plain=True) for number in NUMBERS], depth=np.inf, atol=1e-9)
+    check(source, [shoot(number, *SIZE, plain=True) for number in NUMBERS], depth=eth3d.DEPTH, atol=1e-9)
     for frame, number in zip(frames(source), NUMBERS, strict=True):
         assert frame.depth is not None
         truth = shoot(number, *SIZE, plain=True).depth
         assert (frame.depth > 0).mean() > 0.95
         assert plausible(frame.depth, truth)[frame.depth[1:-1, 1:-1] > 0].mean() > 0.97
         # The same maps, read as if nothing distorted them.
-        assert plausible(looked_up(number)[6:54, 8:72], truth).mean() < 0.8
+        assert plausible(looked_up(shoot(number, *SIZE, plain=True))[6:54, 8:72], truth).mean() < 0.8
 
 
 def test_a_lens_is_colmaps() -> None:
@@ -164,6 +122,8 @@ def test_scenes_are_listed_in_natural_order(tmp_path: Path) -> None:
     (tmp_path / "multi_view_training_dslr_undistorted.7z").write_bytes(b"")
     assert names(ETH3D(tmp_path)) == ["pipes", "relief", "relief_2"]
     assert names(ETH3D(tmp_path, scenes=["relief_2"])) == ["relief_2"]
+    (tmp_path / "relief" / "images" / "dslr_images_undistorted" / picture(0)).unlink()
+    assert names(ETH3D(tmp_path, min_images=2)) == ["pipes", "relief_2"]
 
 
 IMAGE = "1 1 0 0 0 0 0 0 3 dslr_images_undistorted/DSC_0000.JPG"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageFile
 
+from muskie.data import images
 from muskie.data.images import open_image
 from muskie.data.sources.files import image_size, read_grey, read_matrix, read_pose
 
@@ -34,6 +35,7 @@ def test_a_size_costs_no_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         return load(image)
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", watched)
+    monkeypatch.setattr(images, "jpeg", None)  # which would decode it beside Pillow
     assert image_size(file) == (12, 8) and not decoded
     assert open_image(file).size == (12, 8) and decoded
 

@@ -10,9 +10,10 @@ import torch
 from numbered import Numbered, dataset, numbers, requests
 from PIL import ExifTags, Image
 
-from muskie.data.dataset import FrameReader, ViewDataset
+from muskie.data.dataset import ViewDataset
 from muskie.data.images import open_image
 from muskie.data.index import Place
+from muskie.data.reading import FrameReader
 from muskie.data.scene import Frame, Scene
 
 
@@ -80,7 +81,7 @@ def test_images_that_are_only_opened_are_read_while_errors_are_caught(tmp_path: 
     (tmp_path / "1.png").write_text("P3 24 16 255 " + "300 " * 1152)  # a value that is none: no OSError to Pillow
     views = [dataset([Lazy([7])], window=7)[request] for request in requests(20)]
     assert {int(number) for view in views for number in numbers(view.images)[..., 0].flat} == {0, 4, 5, 6}
-    told = " ".join(message for view in views for message in view.unreadable)
+    told = " ".join(str(message) for view in views for message in view.unreadable)
     assert "scene0/3: " in told and "scene0/1: cannot be decoded (Channel value" in told
     assert "scene0/2: a grey image of mode 'F' (32 bits) has no defined white" in told
 

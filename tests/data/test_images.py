@@ -43,7 +43,6 @@ def write_png16(path: Path, rgb: np.ndarray) -> None:
 
 def opened(path: Path, at_least: int | None = None) -> np.ndarray:
     image = open_image(path, at_least)
-    assert image.mode == "RGB"
     pixels = np.asarray(image)
     assert pixels.dtype == np.uint8 and pixels.shape == (image.height, image.width, 3)
     return pixels
@@ -204,7 +203,7 @@ def test_damaged_bytes_never_raise_anything_else(tmp_path: Path, suffix: str) ->
             data[place] = rng.integers(256)
         path.write_bytes(data)
         try:
-            assert open_image(path).mode == "RGB"
+            assert open_image(path).pixels.dtype == np.uint8
         except OSError as error:
             failures += 1
             assert str(path) in str(error)
@@ -224,7 +223,7 @@ def test_a_broken_note_does_not_cost_the_picture(tmp_path: Path) -> None:
     path.write_bytes(data)
     with Image.open(path) as image, pytest.raises(struct.error):
         ImageOps.exif_transpose(image)
-    assert open_image(path).size == (32, 24)
+    assert open_image(path).size == (24, 32), "and how it is turned can be read all the same"
 
 
 def test_a_decompression_bomb_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import torch
 from numbered import Numbered
 from PIL import Image
 
+from muskie.data.augmentation import Augmentation
 from muskie.data.dataset import LoadSampler, ViewDataset, Views
-from muskie.data.images import Augmentation
 from muskie.data.index import SceneIndex
 from muskie.data.loading import SceneLoader, build_sources
 from muskie.data.plan import StepPlan
@@ -146,7 +147,7 @@ def test_the_number_of_workers_changes_nothing() -> None:
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_scene_is_an_error_in_words_from_any_worker(workers: int) -> None:
     source = Numbered([6], broken=[(0, 1), (0, 2), (0, 5)])
-    with pytest.raises(DataError, match=r"numbered/scene0: only 3 of its 6 images can be read, 4 are needed"):
+    with pytest.raises(DataError, match=r"numbered/scene0: only 3 of the 6 images looked at can be read, 4 are needed"):
         load_all(source, workers)
     assert all(len(views.unreadable) <= 9 for views in load_all(source, workers, views=2))
 
@@ -158,3 +159,16 @@ def test_sources_know_where_the_configuration_names_them(tmp_path: Path) -> None
         "data.sources.a",
         "data.sources.b",
     ]
+
+
+def test_sources_of_a_mixture_are_drawn_by_their_weights() -> None:
+    rooms = {"_target_": ROOMS, "scenes": 2, "frames": 4}
+    sources = build_sources({"sources": {"rare": rooms, "often": {**rooms, "weight": 3}, "half": {**rooms, "weight": 0.5}}})
+    assert [(source.label, source.weight) for source in sources] == [("rare", 1), ("often", 3), ("half", 0.5)]
+    index, rng = SceneIndex(sources, "all"), np.random.default_rng(0)
+    drawn = Counter(index.draw(rng).source.label for _ in range(9000))
+    for label, share in (("rare", 1 / 4.5), ("often", 3 / 4.5), ("half", 0.5 / 4.5)):
+        assert abs(drawn[label] - 9000 * share) < 4 * (9000 * share * (1 - share)) ** 0.5
+    for weight in (0, -1, True, "much", float("inf")):
+        with pytest.raises(ConfigError, match=r"data\.sources\.a\.weight=.*expected a number above 0"):
+            build_sources({"sources": {"a": {**rooms, "weight": weight}}})

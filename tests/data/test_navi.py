@@ -9,64 +9,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+from layouts import navi
+from layouts.navi import SIZE, UNIT, thing
 from PIL import ExifTags, Image
-from walk import agreement, intrinsics, shoot
+from walk import agreement, shoot
+from written import frames, names
 
-from muskie.data.scene import Frame
 from muskie.data.sources.navi import Navi
 from muskie.errors import ConfigError, DataError
 
-SCALE = 0.1
-"""The room is written as an object of this size: NAVI's depth is finest within a metre."""
-
-SIZE = (48, 64)
-BACKGROUND = 0.3
-"""Metres from which on a pixel has no depth."""
-
-
-def quaternion(rotation: np.ndarray) -> list[float]:
-    """(w, x, y, z), by axis and angle, of a rotation by less than half a turn."""
-    angle = np.arccos((np.trace(rotation) - 1) / 2)
-    axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
-    return [float(np.cos(angle / 2)), *(np.sin(angle / 2) * axis / (2 * np.sin(angle))).tolist()]
-
 
 def annotation(number: int, size: tuple[int, int] = SIZE, times: int = 10) -> dict[str, Any]:
-    """Of a picture that is `times` as large as the one of `size` (H, W) that is written."""
-    world2cam = np.linalg.inv(shoot(number, *size, plain=True).cam2world)
-    return {
-        "object_id": "lamp",
-        "camera": {
-            "q": quaternion(world2cam[:3, :3]),
-            "t": (1000 * SCALE * world2cam[:3, 3]).tolist(),
-            "focal_length": times * float(intrinsics(*size, plain=True)[0, 0]),
-            "camera_model": "pixel_5",
-        },
-        "filename": f"{number:03d}.jpg",
-        "image_size": [times * size[0], times * size[1]],
-        "split": "train",
-        "occluded": False,
-    }
+    return navi.annotation(shoot(number, *size, plain=True), number, times)
 
 
 def write_scene(
     folder: Path, numbers: tuple[int, ...] = (0, 4), size: tuple[int, int] = SIZE, prefix: str = "downsampled_"
 ) -> None:
-    """Frames of the walk."""
-    for part in ("images", "depth"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    for number in numbers:
-        shot = shoot(number, *size, plain=True)
-        Image.fromarray(shot.rgb).save(folder / "images" / f"{prefix}{number:03d}.jpg")
-        metres = SCALE * shot.depth.astype(np.float64)
-        disparity = np.where(metres < BACKGROUND, np.round(655.35 / metres), 0)
-        Image.fromarray(disparity.astype(np.uint16)).save(folder / "depth" / f"{prefix}{number:03d}.png")
-    (folder / "annotations.json").write_text(json.dumps([annotation(number, size) for number in numbers]))
-
-
-def frames(source: Navi, index: int = 0) -> list[Frame]:
-    scene = source.scene(index)
-    return [source.read(scene, name, geometry=True) for name in scene.frames]
+    """Frames of the walk; picture n is `<n>.jpg`."""
+    navi.write_scene(folder, [shoot(number, *size, plain=True) for number in numbers], numbers, prefix)
 
 
 @pytest.mark.parametrize("size", [(48, 64), (64, 48)])
@@ -78,9 +39,9 @@ def test_geometry_is_that_of_the_rendered_object(tmp_path: Path, size: tuple[int
         assert frame.depth is not None and frame.camera is not None and frame.image.size == size[::-1]
         np.testing.assert_allclose(frame.camera.intrinsics, shot.intrinsics)
         np.testing.assert_allclose(frame.camera.cam2world[:3, :3], shot.cam2world[:3, :3], atol=1e-9)
-        np.testing.assert_allclose(frame.camera.cam2world[:3, 3], SCALE * shot.cam2world[:3, 3], atol=1e-9)
-        metres, known = SCALE * shot.depth, frame.depth > 0
-        np.testing.assert_array_equal(known, metres < BACKGROUND)
+        np.testing.assert_allclose(frame.camera.cam2world[:3, 3], UNIT * shot.cam2world[:3, 3], atol=1e-9)
+        metres, known = UNIT * shot.depth, frame.depth > 0
+        np.testing.assert_array_equal(known, thing(shot))
         assert 0.1 < known.mean() < 0.9
         # Half a step of the disparity.
         np.testing.assert_allclose(1 / frame.depth[known], 1 / metres[known], atol=0.501 / 655.35)
@@ -99,6 +60,18 @@ def test_depth_is_disparity_per_millimetre(tmp_path: Path) -> None:
     assert depth is not None and depth.dtype == np.float32
     np.testing.assert_allclose(depth[0, :4], [0.01, 0.1, 655.35, 0], rtol=1e-3)
     assert not depth[1:].any()
+
+
+def test_masks_show_the_object(tmp_path: Path) -> None:
+    scene = tmp_path / "lamp" / "multiview_00"
+    write_scene(scene)
+    source = Navi(tmp_path, require_wild_set=False)
+    for number in (0, 4):
+        mask = source.mask(source.scene(0), f"downsampled_{number:03d}.jpg")
+        assert mask is not None and mask.dtype == bool
+        np.testing.assert_array_equal(mask, thing(shoot(number, *SIZE, plain=True)))
+    (scene / "masks" / "downsampled_000.png").unlink()
+    assert source.mask(source.scene(0), "downsampled_000.jpg") is None
 
 
 def test_full_pictures_are_taken_where_there_is_no_smaller_one(tmp_path: Path) -> None:
@@ -182,20 +155,16 @@ def test_what_is_not_there_is_none(tmp_path: Path) -> None:
     assert plain.depth is None and plain.camera is None and plain.image.size == (32, 24)
 
 
-def names(source: Navi) -> list[str]:
-    return [source.scene(index).name for index in range(len(source))]
-
-
 def test_the_split_cuts_every_object_in_natural_order(tmp_path: Path) -> None:
     picture = Image.new("RGB", (4, 4))
-    for thing, scenes in (("vase", 11), ("lamp", 1), ("cup", 2)):
+    for name, scenes in (("vase", 11), ("lamp", 1), ("cup", 2)):
         for number in range(scenes):
-            images = tmp_path / thing / f"multiview_{number}_pixel_5" / "images"
+            images = tmp_path / name / f"multiview_{number}_pixel_5" / "images"
             images.mkdir(parents=True)
             picture.save(images / "000.jpg")
-        (tmp_path / thing / "multiview_99" / "images").mkdir(parents=True)  # holds nothing
-        (tmp_path / thing / "wild_set" / "images").mkdir(parents=True)
-        picture.save(tmp_path / thing / "wild_set" / "images" / "000.jpg")
+        (tmp_path / name / "multiview_99" / "images").mkdir(parents=True)  # holds nothing
+        (tmp_path / name / "wild_set" / "images").mkdir(parents=True)
+        picture.save(tmp_path / name / "wild_set" / "images" / "000.jpg")
     (tmp_path / "custom_splits").mkdir()
     (tmp_path / "vase" / "multiview_0_pixel_5").rename(tmp_path / "vase" / "multiview-0-pixel_5")  # as in version 1.5
     vase = ["vase/multiview-0-pixel_5", *(f"vase/multiview_{number}_pixel_5" for number in range(1, 11))]
@@ -209,6 +178,8 @@ def test_the_split_cuts_every_object_in_natural_order(tmp_path: Path) -> None:
     (tmp_path / "cup" / "wild_set").rename(tmp_path / "cup" / "wild")
     assert names(Navi(tmp_path)) == valid[1:]
     assert names(Navi(tmp_path, require_wild_set=False)) == valid
+    Image.new("RGB", (4, 4)).save(tmp_path / "lamp" / "multiview_0_pixel_5" / "images" / "001.jpg")
+    assert names(Navi(tmp_path, min_images=2)) == ["lamp/multiview_0_pixel_5"]
 
 
 FAULTS: dict[str, tuple[Any, str]] = {

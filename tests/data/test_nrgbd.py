@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from layouts import nrgbd
+from layouts.nrgbd import SIZE
 from PIL import Image
 from walk import shoot
 from written import check, frames, names
@@ -14,28 +17,17 @@ from written import check, frames, names
 from muskie.data.sources.nrgbd import NeuralRGBD
 from muskie.errors import DataError
 
-SIZE = (48, 64)
 NUMBERS = (0, 4)
-OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
-def write_scene(folder: Path, numbers: tuple[int, ...] = NUMBERS, poses: int | None = None, focal: bool = True) -> None:
+def write_scene(folder: Path, numbers: tuple[int, ...] = NUMBERS, **more: Any) -> None:
     """Frames of the walk; picture i is the i-th of `numbers`."""
-    for part in ("images", "depth"):
-        (folder / part).mkdir(parents=True)
-    for index, number in enumerate(numbers):
-        shot = shoot(number, *SIZE, plain=True)
-        Image.fromarray(shot.rgb).save(folder / "images" / f"img{index}.png")
-        Image.fromarray(np.round(shot.depth * 1000).astype(np.uint16)).save(folder / "depth" / f"depth{index}.png")
-    written = [shoot(number, *SIZE, plain=True).cam2world @ OPENGL for number in numbers[:poses]]
-    np.savetxt(folder / "poses.txt", np.concatenate(written))
-    if focal:
-        (folder / "focal.txt").write_text(f"{0.9 * SIZE[1]}\n")
+    nrgbd.write_scene(folder, [shoot(number, *SIZE, plain=True) for number in numbers], **more)
 
 
 def test_geometry_is_that_of_the_rendered_room(tmp_path: Path) -> None:
     write_scene(tmp_path / "kitchen")
-    check(NeuralRGBD(tmp_path), [shoot(number, *SIZE, plain=True) for number in NUMBERS], depth=0.0005001)
+    check(NeuralRGBD(tmp_path), [shoot(number, *SIZE, plain=True) for number in NUMBERS], depth=nrgbd.DEPTH)
 
 
 def test_without_a_file_the_focal_length_is_that_of_the_published_rooms(tmp_path: Path) -> None:
@@ -94,6 +86,8 @@ def test_scenes_and_frames_are_listed_in_natural_order(tmp_path: Path) -> None:
     assert names(source) == ["room2", "room10"]
     assert list(source.scene(0).frames) == [f"img{number}.png" for number in range(11)]
     assert names(NeuralRGBD(tmp_path, scenes=["room10"])) == ["room10"]
+    write_scene(tmp_path / "short")
+    assert names(NeuralRGBD(tmp_path, min_images=3)) == ["room2", "room10"]
 
 
 BROKEN = {

@@ -20,7 +20,7 @@ def plan(**settings: Any) -> StepPlan:
 
 
 def test_one_square_size_by_default() -> None:
-    assert plan().load(3) == [LoadShape(height=224, width=224, views=8, window=32, stride=1)]
+    assert plan().load(3) == [LoadShape(height=224, width=224, views=8, window=None, stride=1)]
 
 
 @pytest.mark.parametrize(

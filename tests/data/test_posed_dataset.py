@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from muskie.data.dataset import Request
 from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.loading import SceneLoader
 from muskie.data.plan import StepPlan
 from muskie.data.posed_dataset import GeometryCrops, PosedDataset, PosedScenes, unmirrored
+from muskie.data.requests import Request
 from muskie.data.scene import Camera, Frame, Scene, SceneSource
 from muskie.data.sources.synthetic import SyntheticRooms
 from muskie.errors import ConfigError, DataError
@@ -159,7 +159,7 @@ def test_scenes_that_cannot_be_used_are_passed_over_and_told(problem: str, told:
     mixed = dataset(Broken([problem, "sound"]))
     found = [mixed[Request(0, 0, sample)] for sample in range(12)]
     assert {scene.places[0] for scene in found} == {"broken/1"}
-    messages = [message for scene in found for message in scene.unreadable]
+    messages = [str(message) for scene in found for message in scene.unreadable]
     assert any(told in message for message in messages) and all("broken/0" in m or "0/" in m for m in messages)
     with pytest.raises(DataError, match="8 scenes were drawn and none can be used, the last: broken/0: passed over"):
         dataset(Broken([problem]))[Request(0, 0, 0)]
@@ -180,7 +180,7 @@ def test_a_scene_without_geometry_is_given_up_after_some_dozens_of_frames() -> N
         dataset(long)[Request(0, 0, 0)]
     assert long.reads == 8 * 48
     mixed = Broken(["no camera", "sound"], frames=3000)
-    told = [message for n in range(12) for message in dataset(mixed)[Request(0, 0, n)].unreadable]
+    told = [str(message) for n in range(12) for message in dataset(mixed)[Request(0, 0, n)].unreadable]
     assert len(set(told)) == 1 and "broken/0: passed over, 0 of the 48" in told[0]
 
 
@@ -189,7 +189,7 @@ def test_frames_far_apart_that_have_geometry_are_found() -> None:
     rare = Broken(["no depth"], frames=300, sound=30)
     scene = dataset(rare)[Request(0, 0, 0)]
     assert scene.depth.all() and rare.reads > 48
-    assert all("it has no depth" in message for message in scene.unreadable)
+    assert all("it has no depth" in str(message) for message in scene.unreadable)
     assert len(scene.unreadable) == len(set(scene.unreadable)) == rare.reads - 4
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from layouts import realestate10k
+from layouts.realestate10k import SHARES, SIZE
 from PIL import Image
 from walk import RELATIVE, agreement, shoot
 from written import check, frames, names
@@ -15,26 +17,12 @@ from written import check, frames, names
 from muskie.data.sources.realestate10k import RealEstate10K
 from muskie.errors import ConfigError, DataError
 
-SIZE = (48, 64)
 NUMBERS = (0, 4)
-SHARES = (RELATIVE[0, 0], RELATIVE[1, 1], RELATIVE[0, 2], RELATIVE[1, 2])
 
 
-def line(number: int) -> str:
-    world2cam = np.linalg.inv(shoot(number, *SIZE).cam2world)[:3]
-    return " ".join([f"{33367 * (number + 1)}", *(f"{value:.9f}" for value in (*SHARES, 0, 0, *world2cam.ravel()))])
-
-
-def write_clip(
-    root: Path, clip: str, split: str = "test", numbers: tuple[int, ...] = NUMBERS, video: str = "a", pictures: str = "."
-) -> None:
-    folder = root / pictures / split / clip
-    folder.mkdir(parents=True)
-    for number in numbers:
-        Image.fromarray(shoot(number, *SIZE).rgb).save(folder / f"{33367 * (number + 1)}.jpg", quality=95)
-    (root / split).mkdir(exist_ok=True)
-    lines = [f"https://www.youtube.com/watch?v={video}", *(line(number) for number in numbers)]
-    (root / split / f"{clip}.txt").write_text("\n".join(lines) + "\n")
+def write_clip(root: Path, clip: str, split: str = "test", numbers: tuple[int, ...] = NUMBERS, **more: str) -> None:
+    """Frames of the walk; picture n is that of the n-th frame of the video."""
+    realestate10k.write_clip(root, clip, [shoot(number, *SIZE) for number in numbers], numbers, split, **more)
 
 
 @pytest.mark.parametrize("pictures", [".", "frames"])
@@ -42,7 +30,7 @@ def test_cameras_are_those_of_the_rendered_room_and_depth_is_unknown(tmp_path: P
     write_clip(tmp_path, "0000cc6d8b108390", pictures=pictures)
     source = RealEstate10K(tmp_path, split="test")
     shots = [shoot(number, *SIZE) for number in NUMBERS]
-    check(source, shots, depth=None)
+    check(source, shots, depth=realestate10k.DEPTH)
     one, other = (replace(frame, depth=shot.depth) for frame, shot in zip(frames(source), shots, strict=True))
     for pair in ((one, other), (other, one)):
         median, agreed = agreement(*pair)
@@ -66,11 +54,27 @@ def test_pictures_may_lie_elsewhere(tmp_path: Path) -> None:
         RealEstate10K(tmp_path / "cameras", split="test", frames=tmp_path / "cameras" / "train")
 
 
+def test_clips_prepared_for_pretraining_are_pictures_alone(tmp_path: Path) -> None:
+    write_clip(tmp_path, "a2", pictures="other")
+    for clip in ("a10", "a9"):
+        write_clip(tmp_path, clip)
+        (tmp_path / "test" / "images").mkdir(exist_ok=True)
+        (tmp_path / "test" / clip).rename(tmp_path / "test" / "images" / clip)
+    assert names(RealEstate10K(tmp_path, split="test")) == ["a9", "a10"], "of one video"
+    for file in (tmp_path / "test").glob("*.txt"):
+        file.unlink()
+    source = RealEstate10K(tmp_path, split="test")
+    assert names(source) == ["a9", "a10"] and source.scene(0).room is None
+    assert [frame.camera for frame in frames(source)] == [None, None]
+
+
 def test_the_split_is_honoured_and_clips_of_a_video_lie_side_by_side(tmp_path: Path) -> None:
     for clip, split, video in (("a1", "test", "x"), ("a2", "test", "y"), ("a3", "test", "x"), ("b1", "train", "z")):
         write_clip(tmp_path, clip, split, numbers=(0,), video=video)
     write_clip(tmp_path, "a4", numbers=(0, 1, 2), video="y")
-    (tmp_path / "test" / "gone.txt").write_text("https://www.youtube.com/watch?v=w\n" + line(0))
+    (tmp_path / "test" / "gone.txt").write_text(
+        "https://www.youtube.com/watch?v=w\n" + realestate10k.line(shoot(0, *SIZE), 0)
+    )
     source = RealEstate10K(tmp_path, split="test")
     assert names(source) == ["a1", "a3", "a2", "a4"]
     rooms = [source.scene(index).room for index in range(4)]
@@ -78,7 +82,7 @@ def test_the_split_is_honoured_and_clips_of_a_video_lie_side_by_side(tmp_path: P
     assert names(RealEstate10K(tmp_path, split="train")) == ["b1"]
     longer = RealEstate10K(tmp_path, split="test", min_images=3)
     assert names(longer) == ["a4"] and longer.left_out == 3
-    with pytest.raises(DataError, match=r"no clip of data\.min_images=4 pictures or more; the largest has 3"):
+    with pytest.raises(DataError, match=r"no scene of data\.min_images=4 images or more; the largest has 3"):
         RealEstate10K(tmp_path, split="test", min_images=4)
 
 
@@ -152,5 +156,7 @@ def test_what_is_missing_is_told_with_a_way_out(tmp_path: Path) -> None:
         RealEstate10K(tmp_path / "RealEstate10K" / "test", split="test")
     for file in (tmp_path / "RealEstate10K" / "test" / "clip").iterdir():
         file.unlink()
-    with pytest.raises(DataError, match=r"RealEstate10K/test: no picture of any of the 1 clips there .*data\.frames names"):
+    with pytest.raises(
+        DataError, match=r"no picture of any of the 1 clips there in '.*RealEstate10K/test' .*data\.frames names"
+    ):
         RealEstate10K(tmp_path / "RealEstate10K", split="test")

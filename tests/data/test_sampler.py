@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from muskie.data.dataset import LoadSampler, Request
+from muskie.data.dataset import LoadSampler
 from muskie.data.plan import StepPlan
+from muskie.data.requests import Request
 
 PLAN = StepPlan(patch_size=16, steps=7, reuse=2, sizes=[32, 64], views=4, views_per_scene=[4])
 

@@ -7,22 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from layouts import scannet
+from layouts.scannet import SIZE as SMALL
+from layouts.scannet import recorded
 from PIL import Image
 from walk import agreement, intrinsics, shoot
+from written import check, frames, names
 
-from muskie.data.scene import Frame
 from muskie.data.sources.scannet import ScanNet
 from muskie.errors import DataError
-
-SMALL = (48, 64)
-
-
-def recorded(width: int, height: int) -> np.ndarray:
-    """The intrinsics as ScanNet states them, 4x4, for a picture of this size: pixel centres are at integers."""
-    matrix = np.eye(4)
-    matrix[:3, :3] = intrinsics(height, width)
-    matrix[:2, 2] -= 0.5
-    return matrix
 
 
 def write_scene(
@@ -33,23 +26,8 @@ def write_scene(
     own: bool = False,
 ) -> None:
     """Frames of the walk; picture n is `<5 n>.jpg`. Sizes are (H, W)."""
-    for part in ("color", "depth", "pose"):
-        (folder / part).mkdir(parents=True)
-    for number in numbers:
-        shot, name = shoot(number, *size), 5 * number
-        Image.fromarray(shot.rgb).save(folder / "color" / f"{name}.jpg", quality=95)
-        depth = shoot(number, *(depth_size or size)).depth
-        Image.fromarray(np.round(depth * 1000).astype(np.uint16)).save(folder / "depth" / f"{name}.png")
-        np.savetxt(folder / "pose" / f"{name}.txt", shot.cam2world, fmt="%f")
-    if own:
-        (folder / "intrinsic").mkdir()
-        np.savetxt(folder / "intrinsic" / "intrinsic_depth.txt", recorded(640, 480), fmt="%f")
-        np.savetxt(folder / "intrinsic" / "intrinsic_color.txt", recorded(1296, 968), fmt="%f")
-
-
-def frames(source: ScanNet, index: int = 0) -> list[Frame]:
-    scene = source.scene(index)
-    return [source.read(scene, name, geometry=True) for name in scene.frames]
+    depths = [shoot(number, *(depth_size or size)).depth for number in numbers]
+    scannet.write_scene(folder, [shoot(number, *size) for number in numbers], numbers, depths, own)
 
 
 @pytest.mark.parametrize("layout", ["archive", "own"])
@@ -57,16 +35,7 @@ def test_geometry_is_that_of_the_rendered_room(tmp_path: Path, layout: str) -> N
     write_scene(tmp_path / "scene0707_00", own=layout == "own")
     if layout == "archive":
         np.savez(tmp_path / "intrinsics.npz", scene0707_00=recorded(640, 480)[:3, :3])
-    read = frames(ScanNet(tmp_path))
-    for number, frame in zip((0, 4), read, strict=True):
-        shot = shoot(number, *SMALL)
-        assert frame.depth is not None and frame.camera is not None and frame.image.size == (64, 48)
-        np.testing.assert_allclose(frame.depth, shot.depth, atol=0.0005001)
-        np.testing.assert_allclose(frame.camera.intrinsics, shot.intrinsics, atol=1e-6)
-        np.testing.assert_allclose(frame.camera.cam2world, shot.cam2world, atol=1e-6)
-    for one, other in (read, read[::-1]):
-        median, agreed = agreement(one, other)
-        assert median < 0.006 and agreed > 0.8
+    check(ScanNet(tmp_path), [shoot(number, *SMALL) for number in (0, 4)], depth=scannet.DEPTH)
 
 
 def test_colour_may_be_larger_than_depth(tmp_path: Path) -> None:
@@ -136,7 +105,9 @@ def test_scenes_and_frames_are_listed_in_natural_order(tmp_path: Path) -> None:
     assert [scene.room for scene in scenes] == [None, "scene0002", "scene0010", "scene0010"]
     assert [Path(name).stem for name in scenes[1].frames] == ["0", "5", "10"]
     some = ScanNet(tmp_path, scenes=["scene0010_01", "kitchen", "scene0010_00"])
-    assert [some.scene(index).name for index in range(len(some))] == ["kitchen", "scene0010_00", "scene0010_01"]
+    assert names(some) == ["kitchen", "scene0010_00", "scene0010_01"]
+    (tmp_path / "kitchen" / "color" / "10.jpg").unlink()
+    assert names(ScanNet(tmp_path, min_images=3)) == ["scene0002_00", "scene0010_00", "scene0010_01"]
 
 
 def test_pictures_alone_need_nothing_else_and_may_come_smaller(tmp_path: Path) -> None:

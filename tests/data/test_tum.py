@@ -7,54 +7,33 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from layouts import tum
+from layouts.tum import SIZE, START
 from PIL import Image
-from walk import intrinsics, shoot
-from written import check, frames, names, quaternion
+from walk import shoot
+from written import check, frames, names
 
 from muskie.data.sources.tum import TumRGBD
 from muskie.errors import ConfigError, DataError
 
-SIZE = (48, 64)
 NUMBERS = (0, 4)
-START = 1305031102.0
-
-
-def recorded() -> list[float]:
-    """The walk's intrinsics as TUM counts them: for 640x480, pixel centres at integers."""
-    matrix = intrinsics(480, 640)
-    return [matrix[0, 0], matrix[1, 1], matrix[0, 2] - 0.5, matrix[1, 2] - 0.5]
 
 
 def pose_line(time: float, number: int) -> str:
-    cam2world = shoot(number, *SIZE).cam2world
-    w, x, y, z = quaternion(cam2world[:3, :3])
-    return " ".join(f"{value:.9f}" for value in (time, *cam2world[:3, 3], x, y, z, w))
+    return tum.pose_line(time, shoot(number, *SIZE).cam2world)
 
 
-def write_sequence(
-    folder: Path, numbers: tuple[int, ...] = NUMBERS, depth_late: float = 0.012, pose_late: float = 0.004
-) -> None:
-    """Frames of the walk, a tenth of a second apart; depth and pose come so many seconds later."""
-    for part in ("rgb", "depth"):
-        (folder / part).mkdir(parents=True)
-    lines: dict[str, list[str]] = {"rgb": ["# color images", "# timestamp filename"], "depth": ["# depth maps"]}
-    for index, number in enumerate(numbers):
-        shot = shoot(number, *SIZE)
-        values = {"rgb": shot.rgb, "depth": np.round(shot.depth * 5000).astype(np.uint16)}
-        for part, late in (("rgb", 0.0), ("depth", depth_late)):
-            time = f"{START + 0.1 * index + late:.6f}"
-            Image.fromarray(values[part]).save(folder / part / f"{time}.png")
-            lines[part].append(f"{time} {part}/{time}.png")
-    for part in lines:
-        (folder / f"{part}.txt").write_text("\n".join(lines[part]) + "\n")
-    poses = [pose_line(START + 0.1 * index + pose_late, number) for index, number in enumerate(numbers)]
-    (folder / "groundtruth.txt").write_text("\n".join(["# timestamp tx ty tz qx qy qz qw", *poses]))
+def write_sequence(folder: Path, numbers: tuple[int, ...] = NUMBERS, **late: float) -> None:
+    """Frames of the walk, see `layouts.tum`."""
+    tum.write_sequence(folder, [shoot(number, *SIZE) for number in numbers], **late)
 
 
 def test_geometry_is_that_of_the_rendered_room(tmp_path: Path) -> None:
-    write_sequence(tmp_path / "walk")
-    source = TumRGBD(tmp_path, intrinsics=recorded())
-    check(source, [shoot(number, *SIZE) for number in NUMBERS], depth=0.0001001)
+    shots = [shoot(number, *SIZE) for number in NUMBERS]
+    source = TumRGBD(**tum.write(tmp_path, shots))
+    check(source, shots, depth=tum.DEPTH)
+    frame = source.read(source.scene(0), source.scene(0).frames[0], at_least=24, geometry=True)
+    assert frame.size == SIZE[::-1] and frame.depth is not None and frame.depth.shape == SIZE
 
 
 @pytest.mark.parametrize(
@@ -191,3 +170,12 @@ def test_a_quaternion_of_any_length_is_the_same_rotation(tmp_path: Path) -> None
     camera = frames(TumRGBD(tmp_path))[0].camera
     assert camera is not None
     np.testing.assert_allclose(camera.cam2world, shoot(0, *SIZE).cam2world, atol=1e-6)
+
+
+def test_a_list_that_is_rewritten_is_read_anew(tmp_path: Path) -> None:
+    write_sequence(tmp_path / "walk", numbers=(0, 4))
+    assert [frame.camera is None for frame in frames(TumRGBD(tmp_path))] == [False, False]
+    (tmp_path / "walk" / "groundtruth.txt").write_text(pose_line(START, 0))
+    assert [frame.camera is None for frame in frames(TumRGBD(tmp_path))] == [False, True]
+    (tmp_path / "walk" / "depth.txt").unlink()
+    assert [frame.depth for frame in frames(TumRGBD(tmp_path))] == [None, None]

@@ -6,15 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import test_co3d
-import test_dtu
-import test_eth3d
-import test_nrgbd
-import test_realestate10k
-import test_scannet
-import test_tum
+from layouts import co3d, dtu, eth3d, nrgbd, realestate10k, scannet, tum
 from PIL import Image
-from walk import shoot
+from walk import Shot, shoot
 
 from muskie.data.sources.sevenscenes import COLOUR_TO_DEPTH
 
@@ -40,34 +34,38 @@ def write_sevenscenes(
             np.savetxt(f"{stem}.pose.txt", shot.cam2world @ np.linalg.inv(COLOUR_TO_DEPTH), fmt="%.12f")
 
 
+def shots(height: int = 48, width: int = 64, plain: bool = False) -> list[Shot]:
+    return [shoot(number, height, width, plain) for number in NUMBERS]
+
+
 def write_scannet(root: Path) -> None:
     for scene in ("scene0707_00", "scene0708_00"):
-        test_scannet.write_scene(root / scene, NUMBERS, own=True)
+        scannet.write_scene(root / scene, shots())
 
 
 def write_realestate10k(root: Path) -> None:
     for clip in ("a1", "b2"):
-        test_realestate10k.write_clip(root, clip, numbers=NUMBERS, video=clip)
+        realestate10k.write_clip(root, clip, shots(), video=clip)
 
 
 def write_co3d(root: Path) -> None:
     for sequence in ("apple/1_1_1", "apple/2_2_2", "ball/3_3_3"):
-        test_co3d.write_annotated(root, sequence, numbers=NUMBERS)
+        co3d.write_annotated(root, shots(), sequence)
 
 
 def write_dtu(root: Path) -> None:
     for scan in ("scan1", "scan4"):
-        test_dtu.write_prepared(root, scan, NUMBERS)
+        dtu.write_prepared(root, shots(*dtu.SIZE), scan)
 
 
 WRITERS: dict[str, Callable[[Path], None]] = {
     "sevenscenes": write_sevenscenes,
-    "nrgbd": lambda root: test_nrgbd.write_scene(root / "kitchen", NUMBERS),
+    "nrgbd": lambda root: nrgbd.write_scene(root / "kitchen", shots(plain=True)),
     "dtu": write_dtu,
-    "eth3d": lambda root: test_eth3d.write_scene(root / "office", NUMBERS),
+    "eth3d": lambda root: eth3d.write_scene(root / "office", shots(plain=True)),
     "co3d": write_co3d,
     "realestate10k": write_realestate10k,
     "scannet": write_scannet,
-    "tum": lambda root: test_tum.write_sequence(root / "rgbd_dataset_freiburg3_walking_xyz", NUMBERS),
+    "tum": lambda root: tum.write_sequence(root / "rgbd_dataset_freiburg3_walking_xyz", shots()),
 }
 """What writes each, by the name of its `data=`."""

@@ -33,14 +33,14 @@ class Noise(SceneSource):
         name: str = "noise",
         rooms: Sequence[str] | None = None,
     ) -> None:
-        self.lengths, self.size, self.broken, self.name, self.rooms = list(lengths), size, set(broken), name, rooms
+        self.counts, self.size, self.broken, self.name, self.rooms = list(lengths), size, set(broken), name, rooms
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self.counts)
 
     def scene(self, index: int) -> Scene:
         room = self.rooms[index] if self.rooms else None
-        return Scene(f"scene{index}", [str(frame) for frame in range(self.lengths[index])], room)
+        return Scene(f"scene{index}", [str(frame) for frame in range(self.counts[index])], room)
 
     def read(self, scene: Scene, frame: str, *, at_least: int | None = None, geometry: bool = False) -> Frame:
         place = (int(scene.name.removeprefix("scene")), int(frame))

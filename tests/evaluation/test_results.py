@@ -57,6 +57,22 @@ def test_the_full_tables_are_one_for_each_pooling() -> None:
     assert cells(published) == [["model", "read-out", "layer", "PCK@10px (%)"], ["run", "cosine", "3", "50.0"]]
 
 
+def test_columns_that_are_empty_everywhere_are_left_out() -> None:
+    """Suites of reconstruction models have neither read-outs nor layers; one line that has them is enough."""
+    rows = [
+        replace(ROW, model=name, readout="", layer=None, value=value) for name, value in (("one", 0.4), ("two", math.nan))
+    ]
+    for text in (table(rows).short(), table(rows).full()):
+        assert cells(text) == [["model", "PCK@10px (%)"], ["one", "40.0 (40.1–46.0)"], ["two", "–"]]
+    assert cells(table([*rows, replace(ROW, layer=0)]).short())[0][:3] == ["model", "read-out", "layer"]
+    assert cells(table([*rows, replace(ROW, readout="", layer=0)]).short()) == [
+        ["model", "layer", "PCK@10px (%)"],
+        ["one", "", "40.0 (40.1–46.0)"],
+        ["two", "", "–"],
+        ["run", "0", "43.2 (40.1–46.0)"],
+    ]
+
+
 def test_markdown_tables_are_whole() -> None:
     """A rule below the heads, as many cells in each line, and the columns aligned for those who read the file itself."""
     for text in (table().short(), table().full()):

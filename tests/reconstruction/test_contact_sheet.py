@@ -40,6 +40,37 @@ def test_what_stands_on_it(box: Box, drawn: list[Page]) -> None:
         assert torch.equal(sheet[:, above.layout.tops[0], start + place + 5], colour)
 
 
+def test_a_few_values_far_off_change_no_colour(box: Box, drawn: list[Page]) -> None:
+    """One confidence of a thousand is a thousand times as high; the label says what the ends of the bar are."""
+    confidence = box.reconstruction.confidence.clone()
+    confidence.view(-1)[::1000] *= 1000
+    contact_sheet(replaced(box.reconstruction, confidence=confidence))
+    contact_sheet(box.reconstruction)
+    (far, _), (usual, _) = drawn[:2], drawn[2:]
+    assert float(confidence.max()) > 1000
+    assert [label.split("\n")[2] for label in far.labels[1:]] == ["2nd to 98th percentile"] * 2
+    untouched = confidence == box.reconstruction.confidence
+    apart = (far.rows[2].int() - usual.rows[2].int()).abs().amax(1)[untouched]
+    assert float((apart > 24).float().mean()) < 0.02
+
+
+def test_cameras_that_coincide_are_told(box: Box, drawn: list[Page]) -> None:
+    """All cameras are one, then stand under each other, which a plan alone does not show."""
+    usual = ["cloud from behind the cameras", "cloud from above"]
+    told = "\n2x, 3x, ...: so many cameras coincide"
+    poses = box.reconstruction.cam2world[:1].repeat(4, 1, 1)
+    one = replaced(box.reconstruction, cam2world=poses, intrinsics=box.reconstruction.intrinsics[:1].repeat(4, 1, 1))
+    below = poses.clone()
+    below[:, :3, 3] += torch.arange(4)[:, None] * 0.4 * poses[:, :3, 1]  # the cameras' y points down
+    for sheet, expected in (
+        (box.reconstruction, usual),
+        (one, [name + told for name in usual]),
+        (replaced(one, cam2world=below), [usual[0], usual[1] + told]),
+    ):
+        contact_sheet(sheet)
+        assert drawn[-1].columns == expected
+
+
 def test_many_views_and_few(box: Box, one_view: Reconstruction, drawn: list[Page]) -> None:
     contact_sheet(box.reconstruction, views=2)
     assert drawn[0].note == "2 of 4 views are shown, evenly chosen." and len(drawn[0].rows[0]) == 2

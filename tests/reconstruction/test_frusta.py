@@ -54,6 +54,12 @@ def test_frusta_are_as_large_as_the_gaps() -> None:
     assert frustum_depth(poses[:1], 2.0) == pytest.approx(0.24)
 
 
+def test_cameras_at_one_place_do_not_make_the_others_small() -> None:
+    poses = torch.eye(4).repeat(6, 1, 1)
+    poses[:, 0, 3] = torch.tensor([0.0, 0.0, 0.0, 1e-6, 0.05, 0.1])
+    assert frustum_depth(poses, 1.0) == pytest.approx(0.06, abs=1e-5)
+
+
 def test_cameras_at_one_place_still_have_frusta() -> None:
     assert frustum_depth(torch.eye(4).repeat(5, 1, 1), 2.0) == pytest.approx(0.06)
 

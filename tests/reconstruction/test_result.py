@@ -95,3 +95,28 @@ def test_what_does_not_fit_is_named(room: Reconstruction, pixel_maps: list[Pixel
         replace(room, names=["a", "b", "a"])
     with pytest.raises(ValueError, match=r"the pixel map of '0.jpg' is for \(1, 1\), but images are \(64, 48\)"):
         replace(room, pixel_maps=[PixelMap((1, 1), (1, 1), (1.0, 1.0), (0.0, 0.0)), *pixel_maps[1:]])
+
+
+def test_it_is_shown_on_a_line(room: Reconstruction, truth: Truth) -> None:
+    points = room.local_points.clone()
+    points[0] = torch.nan
+    told = repr(replace(room, local_points=points, notes=["one"]))
+    assert "\n" not in told and len(told) < 200 and str(replace(room, local_points=points, notes=["one"])) == told
+    # A view of three has no points, another is padded at the sides: 64 and 50 columns of 64 are left.
+    median = torch.cat([truth.depth[1, :, 7:57].flatten(), truth.depth[2].flatten()]).median()
+    assert told == (
+        f"Reconstruction(3 views of H x W 48 x 64, median depth {median:.3g}, {100 * 114 / 192:.3g} % of pixels valid, "
+        f"names: '0.jpg', 'a folder/1.jpg', '2.png', 1 note)"
+    )
+
+
+def test_it_is_shown_whatever_is_in_it(room: Reconstruction) -> None:
+    names = [f"{number}.png" for number in range(400)]
+    parts = {name: value[2:].expand(400, *value.shape[1:]) for name, value in vars(room).items() if torch.is_tensor(value)}
+    many = replace(room, **parts, names=names, pixel_maps=room.pixel_maps[2:] * 400)  # type: ignore[arg-type]
+    assert "400 views" in repr(many) and "names: '0.png', '1.png', '2.png', ..., 0 notes" in repr(many)
+    assert "no depth, 0 % of pixels valid" in repr(replace(room, local_points=-room.local_points))
+    many.local_points = None  # type: ignore[assignment]
+    assert repr(many).startswith("<muskie.reconstruction.result.Reconstruction object at")
+    assert repr(Reconstruction.__new__(Reconstruction)).startswith("<muskie")
+    assert repr(room.to("meta")).startswith("<muskie")

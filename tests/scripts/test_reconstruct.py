@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from muskie.errors import CheckpointError, ConfigError, DataError
+from muskie.models.heldout_scores import HeldOutScores, write_scores
 from muskie.models.recon_load import create_reconstruction_model
 from muskie.models.reconstruction import ReconstructionModel
 from muskie.models.variants import create_model
@@ -200,3 +201,16 @@ def test_what_the_script_tells(
     assert images == ["a.png", "b.png", "c.png"] and Image.open(out / "images" / "a.png").size == (32, 24)
     script.main([str(photographs / "a.png"), *words, "--formats", "ply", "--overwrite"])
     assert "1 view of 32 x 24 px" in capsys.readouterr().out
+
+
+def test_it_says_that_a_model_is_bad(
+    script: ModuleType, saved: Path, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By what its own run has measured: printed, and in the file."""
+    write_scores(saved, HeldOutScores(320, 32, 4, {"AUC@30": 0.044}, {"AUC@30": 0.0}, {"AUC@30": 0.132}))
+    out = tmp_path / "out"
+    words = [str(photographs), "--model", str(saved), "--out", str(out), "--size", "32", "--device", "cpu"]
+    script.main([*words, "--formats", "ply"])
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "cannot be relied on" in line)
+    assert line.startswith("note: the cameras cannot") and "0.044, and 0.132" in line
+    assert line.removeprefix("note: ") in json.loads((out / "cameras.json").read_text())["notes"]

@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from muskie.data.dataset import Request
 from muskie.data.geometry_check import WITH_GEOMETRY
 from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.plan import StepPlan
 from muskie.data.posed_dataset import GeometryCrops, PosedDataset
+from muskie.data.requests import Request
 from muskie.data.scene import Camera, Frame, Scene, SceneSource
 from muskie.errors import ConfigError, DataError
 from muskie.models.recon_load import create_reconstruction_model

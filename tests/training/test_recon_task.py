@@ -11,10 +11,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from muskie.data.dataset import Request
 from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.plan import StepPlan
 from muskie.data.posed_dataset import GeometryCrops, PosedDataset, PosedScenes
+from muskie.data.requests import Request
 from muskie.data.scene import Camera, Frame, Scene, SceneSource
 from muskie.geometry import reproject
 from muskie.streams import stream

@@ -14,8 +14,9 @@ import torch
 from tiny import REPOSITORY, environment, metrics, pretraining, same_bits, state, train
 from torch.utils.data import Dataset
 
-from muskie.data.dataset import Request, Views
+from muskie.data.dataset import Views
 from muskie.data.loading import SceneLoader
+from muskie.data.requests import Request
 from muskie.training.signals import StopSignal
 
 KILLED = str(Path(__file__).with_name("killed.py"))

@@ -21,6 +21,7 @@ from tiny import ONE, train
 from torch.utils.data import get_worker_info
 
 from muskie.data.dataset import ViewDataset
+from muskie.data.unusable import Unusable
 from muskie.training.telemetry import Telemetry
 from muskie.training.window import Window
 
@@ -163,17 +164,16 @@ def test_rates_know_waiting_from_training_from_the_rest(monkeypatch: pytest.Monk
     for loss, seconds in ((1.0, 2.0), (3.0, 4.0)):
         with window.waiting():
             clock[0] += 1.0
-        window.unreadable.append("broken.png")
         clock[0] += seconds - 1.0
         window.add({"loss": torch.tensor(loss)}, images=12)
     with window.aside():
         clock[0] += 1000.0
-    expected = {"loss": 2.0, "lr": 0.1, "images_per_s": 24 / 6, "data_wait": 2 / 6, "unreadable_images": 2}
+    expected = {"loss": 2.0, "lr": 0.1, "images_per_s": 24 / 6, "data_wait": 2 / 6}
     assert window.read(ONE, 0.1) == pytest.approx(expected)
     window.reset()
     clock[0] += 5.0
     window.add({"loss": torch.tensor(5.0)}, images=10)
-    expected = {"loss": 5.0, "lr": 0.2, "images_per_s": 2.0, "data_wait": 0.0, "unreadable_images": 2}
+    expected = {"loss": 5.0, "lr": 0.2, "images_per_s": 2.0, "data_wait": 0.0}
     assert window.read(ONE, 0.2) == pytest.approx(expected)
 
 
@@ -185,7 +185,8 @@ def test_unreadable_images_are_counted_and_named(
     def broken(dataset: ViewDataset, request):  # type: ignore[no-untyped-def]
         assert get_worker_info() is None
         views = read(dataset, request)
-        views.unreadable += [f"scene/{request.load}-{request.sample}.png: cut off", "scene/always.png: cut off"]
+        broken_files = (f"scene/{request.load}-{request.sample}.png: cut off", "scene/always.png: cut off")
+        views.unreadable += [Unusable("folder", message) for message in broken_files]
         return views
 
     monkeypatch.setattr(ViewDataset, "__getitem__", broken)

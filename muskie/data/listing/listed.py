@@ -11,12 +11,14 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from muskie.data.listing.overlaps import OverlapTable, read_overlaps
 from muskie.data.listing.table import SceneTable
 from muskie.data.listing.table_file import Unusable, read_table, write_table
 from muskie.data.listing.watch import changed, times
@@ -114,6 +116,16 @@ class ListedSource(SceneSource):
         lengths = self._table.lengths
         return lengths if self._kept is None else lengths[self._kept]
 
+    @cached_property
+    def overlap_table(self) -> OverlapTable | None:
+        """Which frames overlap, if that was measured (`scripts/index_scenes.py --overlaps`)."""
+        return read_overlaps(self.overlaps_file, self._table)
+
+    @property
+    def overlaps_file(self) -> Path:
+        """Where that is kept."""
+        return self.index_file.with_suffix(".overlaps.safetensors")
+
     # The index file
 
     def _open(self, arguments: Mapping[str, Any]) -> None:
@@ -129,14 +141,14 @@ class ListedSource(SceneSource):
                 return
             if why:
                 print(f"{self.name}: looks at {self.root} anew, for {why}", file=sys.stderr)
-            scenes = self.arranged(self._look())
+            made, scenes = time.time_ns(), self.arranged(self._look())
             self._table = SceneTable.of(scenes)
             # An empty root is not worth keeping: whoever mends it shall not have to know of the file.
             if can_write and scenes:
                 noted = {
                     "made_of": made_of,
                     "problems": self.problems,
-                    "made": time.time_ns(),
+                    "made": made,
                     "watched": self._times(scenes),
                 }
                 try:
@@ -188,7 +200,7 @@ class ListedSource(SceneSource):
 
     def __getstate__(self) -> dict[str, Any]:
         """A data worker that is started anew maps the file itself: pickling would copy it."""
-        state = dict(vars(self))
+        state = {name: value for name, value in vars(self).items() if name != "overlap_table"}
         if self.index_file.is_file():
             del state["_table"]
         return state

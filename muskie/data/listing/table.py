@@ -6,6 +6,7 @@ processes, and cost nothing until a scene is looked at.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
@@ -44,15 +45,15 @@ class Texts:
 
 
 class FrameNames(Sequence[str]):
-    """The names of some frames that stand side by side in a table. They are decoded when they are asked for."""
+    """The names of some frames that stand side by side in a table, as `numbers` says. They are decoded when asked for."""
 
-    __slots__ = ("_texts", "_range")
+    __slots__ = ("_texts", "numbers")
 
     def __init__(self, texts: Texts, numbers: range) -> None:
-        self._texts, self._range = texts, numbers
+        self._texts, self.numbers = texts, numbers
 
     def __len__(self) -> int:
-        return len(self._range)
+        return len(self.numbers)
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -60,8 +61,8 @@ class FrameNames(Sequence[str]):
     def __getitem__(self, index: slice) -> FrameNames: ...
     def __getitem__(self, index: int | slice) -> str | FrameNames:
         if isinstance(index, slice):
-            return FrameNames(self._texts, self._range[index])
-        return self._texts[self._range[index]]
+            return FrameNames(self._texts, self.numbers[index])
+        return self._texts[self.numbers[index]]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or isinstance(other, str):
@@ -111,6 +112,11 @@ class SceneTable(Sequence[Scene]):
 
     def __len__(self) -> int:
         return len(self._ends)
+
+    def digest(self) -> str:
+        """Tells tables of other scenes or frames apart."""
+        parts = (self.arrays[name] for name in ("names", "frames", "scene_ends"))
+        return "-".join(f"{zlib.crc32(part.tobytes()):08x}" for part in parts)
 
     @property
     def frames(self) -> int:

@@ -1,10 +1,10 @@
-"""The file that a table of scenes is kept in: safetensors, read by mapping it into memory, so that all processes share it."""
+"""The file that a table of scenes is kept in: safetensors, mapped into memory, so that all processes share it."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +24,17 @@ class Unusable(Exception):
     """A file that is no table of this version, in words."""
 
 
-def write_table(file: Path, table: SceneTable, noted: Mapping[str, Any]) -> None:
-    """Writes a table and what is `noted` of it (for JSON) beside, flushes, then renames: a killed write harms nothing.
+def write_arrays(file: Path, arrays: Mapping[str, np.ndarray], noted: Mapping[str, Any]) -> None:
+    """Writes arrays and what is `noted` of them (for JSON) beside, flushes, then renames: a killed write harms nothing.
 
     Raises:
         OSError: the folder cannot be written to.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     beside = file.with_name(f"{file.name}.{os.getpid()}")
-    arrays = {name: np.ascontiguousarray(array) for name, array in table.arrays.items()}
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     try:
-        save_file(arrays, beside, metadata={"muskie": json.dumps({**noted, "version": VERSION})})
+        save_file(whole, beside, metadata={"muskie": json.dumps({**noted, "version": VERSION})})
         with beside.open("rb") as written:
             os.fsync(written.fileno())
         beside.replace(file)
@@ -42,12 +42,12 @@ def write_table(file: Path, table: SceneTable, noted: Mapping[str, Any]) -> None
         beside.unlink(missing_ok=True)
 
 
-def read_table(file: Path) -> tuple[SceneTable, dict[str, Any]]:
-    """A table, mapped and not read, and what was noted with it.
+def read_arrays(file: Path, needed: Collection[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays, mapped and not read, and what was noted of them.
 
     Raises:
-        FileNotFoundError: there is none.
-        Unusable: the file is broken, cut short, or of another version.
+        FileNotFoundError: there is no such file.
+        Unusable: it is broken, cut short, of another version, or lacks an array.
     """
     try:
         with safe_open(file, framework="numpy") as opened:  # which checks that nothing is missing
@@ -59,9 +59,20 @@ def read_table(file: Path) -> tuple[SceneTable, dict[str, Any]]:
         raise Unusable(f"it is broken ({error})") from error
     if noted.get("version") != VERSION:
         raise Unusable(f"it is of version {noted.get('version')}, and this is {VERSION}")
-    if missing := NEEDED - names:
+    if missing := set(needed) - names:
         raise Unusable(f"it lacks {', '.join(sorted(missing))}")
-    return SceneTable(_map(file)), noted
+    return _map(file), noted
+
+
+def write_table(file: Path, table: SceneTable, noted: Mapping[str, Any]) -> None:
+    """Writes a table, see `write_arrays`."""
+    write_arrays(file, table.arrays, noted)
+
+
+def read_table(file: Path) -> tuple[SceneTable, dict[str, Any]]:
+    """A table and what was noted with it, see `read_arrays`."""
+    arrays, noted = read_arrays(file, NEEDED)
+    return SceneTable(arrays), noted
 
 
 def _map(file: Path) -> dict[str, np.ndarray]:
@@ -79,4 +90,4 @@ def _map(file: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-_TYPES = {"U8": np.uint8, "I64": np.int64, "F64": np.float64}
+_TYPES = {"U8": np.uint8, "I32": np.int32, "I64": np.int64, "F64": np.float64}

@@ -8,6 +8,7 @@ import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -18,43 +19,51 @@ from muskie.data.sources.files import rigid
 from muskie.errors import DataError
 
 ISOTROPIC, BY_BORDERS = "ndc_isotropic", "ndc_norm_image_bounds"
+_ONE_BY_ONE = Lock()
+"""Held while annotations are parsed: those of a large category take a gigabyte until the numbers are out of them."""
+
 BROKEN = (OSError, EOFError, zlib.error, AttributeError, LookupError, TypeError, ValueError)
+
+
+NUMBERS = 19
+"""How many numbers there are of a frame, NaN where nothing is stated: width, height, focal lengths and principal point in
+pixels of that size, the scale of the depth map, and PyTorch3D's R, by rows, and T."""
 
 
 @dataclass(frozen=True)
 class Sequence:
-    """The frames of a sequence in the order of capture, by the names of their pictures.
+    """The frames of a sequence in the order of capture.
 
     Attributes:
-        rows: index of each frame in `numbers`.
-        numbers: float64 [N, 19], NaN where nothing is stated: width, height, focal lengths and principal point in pixels of
-            that size, the scale of the depth map, and PyTorch3D's R, by rows, and T.
+        frames: the names of their pictures.
+        numbers: float64 [frames, NUMBERS].
     """
 
-    rows: dict[str, int]
+    frames: list[str]
     numbers: np.ndarray
 
-    def depth_scale(self, frame: str) -> float:
-        """What the values of the depth map are multiplied by; NaN: there is none."""
-        return float(self.numbers[self.rows[frame], 6])
 
-    def camera(self, frame: str, size: tuple[int, int], file: Path) -> Camera | None:
-        """The OpenCV camera of a frame whose picture, `file`, has `size` = (width, height).
+def depth_scale(numbers: np.ndarray) -> float:
+    """What the values of the depth map are multiplied by, from the numbers of a frame; NaN: there is none."""
+    return float(numbers[6])
 
-        Raises:
-            OSError: the picture has another aspect ratio than its annotation, or the camera has no rotation.
-        """
-        numbers = self.numbers[self.rows[frame]]
-        width, height, *intrinsics = (float(number) for number in numbers[:6])
-        rotation, translation = numbers[7:16].reshape(3, 3), numbers[16:]
-        if not np.isfinite([*intrinsics, *numbers[7:]]).all():
-            return None
-        # PyTorch3D multiplies rows, x R + T, and its cameras have x to the left and y up.
-        flip = np.array([-1.0, -1.0, 1.0])
-        world2cam = rigid(poses(flip[:, None] * rotation.T, flip * translation))
-        if world2cam is None:
-            raise OSError(f"{file}: the camera that is annotated has no rotation")
-        return Camera(resized(pinhole(*intrinsics), (int(width), int(height)), size, file), inverse(world2cam))
+
+def annotated_camera(numbers: np.ndarray, size: tuple[int, int], file: Path) -> Camera | None:
+    """The OpenCV camera of a frame, from its numbers, whose picture, `file`, has `size` = (width, height).
+
+    Raises:
+        OSError: the picture has another aspect ratio than its annotation, or the camera has no rotation.
+    """
+    width, height, *intrinsics = (float(number) for number in numbers[:6])
+    rotation, translation = numbers[7:16].reshape(3, 3), numbers[16:]
+    if not np.isfinite([*intrinsics, *numbers[7:]]).all():
+        return None
+    # PyTorch3D multiplies rows, x R + T, and its cameras have x to the left and y up.
+    flip = np.array([-1.0, -1.0, 1.0])
+    world2cam = rigid(poses(flip[:, None] * rotation.T, flip * translation))
+    if world2cam is None:
+        raise OSError(f"{file}: the camera that is annotated has no rotation")
+    return Camera(resized(pinhole(*intrinsics), (int(width), int(height)), size, file), inverse(world2cam))
 
 
 def read_sequences(category: Path) -> dict[str, Sequence]:
@@ -66,14 +75,15 @@ def read_sequences(category: Path) -> dict[str, Sequence]:
     file = category / "frame_annotations.jgz"
     try:
         found: dict[str, list[tuple[int, str, list[float]]]] = {}
-        for entry in _read(file):
-            name = Path(entry["image"]["path"]).name
-            found.setdefault(entry["sequence_name"], []).append((int(entry["frame_number"]), name, _numbers(entry)))
+        with _ONE_BY_ONE:
+            for entry in _read(file):
+                name = Path(entry["image"]["path"]).name
+                found.setdefault(entry["sequence_name"], []).append((int(entry["frame_number"]), name, _numbers(entry)))
         result = {}
         for sequence, frames in found.items():
             frames.sort(key=lambda frame: frame[0])
-            rows = {name: row for row, (_, name, _) in enumerate(frames)}
-            result[sequence] = Sequence(rows, np.array([numbers for _, _, numbers in frames]))
+            by_name = {name: numbers for _, name, numbers in frames}
+            result[sequence] = Sequence(list(by_name), np.array(list(by_name.values())))
         return result
     except BROKEN as error:
         expected = "a gzipped list of frames with sequence_name, frame_number, image and viewpoint"
@@ -121,7 +131,7 @@ def _read(file: Path) -> list[dict[str, Any]]:
 
 
 def _numbers(entry: dict[str, Any]) -> list[float]:
-    """The numbers of a frame, as `Sequence` keeps them."""
+    """The numbers of a frame, as `NUMBERS` says."""
     height, width = (float(side) for side in entry["image"]["size"])
     depth, viewpoint = entry.get("depth"), entry.get("viewpoint")
     scale = math.nan if depth is None else float(depth["scale_adjustment"])

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from muskie.data.images import open_image
-from muskie.data.scene import Camera, Frame, Scene, SceneSource
-from muskie.data.sources.cameras import inverse
-from muskie.data.sources.files import image_size, read_grey, rigid
+from muskie.data.listing.listed import ListedSource
+from muskie.data.scene import Camera, Frame, Scene
+from muskie.data.sources.files import image_size, read_grey
 from muskie.data.sources.folder import existing_folder
-from muskie.data.sources.natural import natural_key
 from muskie.data.sources.listing import chosen, pictures, stated
+from muskie.data.sources.mvsnet import read_mvsnet_camera, read_pfm
+from muskie.data.sources.natural import naturally
 from muskie.errors import ConfigError, DataError
 
 TEST = frozenset((1, 4, 9, 10, 11, 12, 13, 15, 23, 24, 29, 32, 33, 34, 48, 49, 62, 75, 77, 110, 114, 118))
@@ -32,7 +35,7 @@ BACKGROUND = 10
 """Values of `depth_visual_*.png` up to this one say that the depth beside them is not to be used."""
 
 
-class DTU(SceneSource):
+class DTU(ListedSource):
     """Scans of DTU; a scan is a scene.
 
     Either layout of MVSNet; `<v>` counts views from 0, the pictures of DTU from 1:
@@ -52,51 +55,62 @@ class DTU(SceneSource):
         split: `"test"` (22 scans), `"valid"` (18), `"train"` (79), or `"all"`; must be given.
         scans: which of them, e.g. `["scan1"]`; None: all.
         light: which of the seven lightings, 0 to 6; those of tests have 3. Folders of a scan hold one alone.
+        min_images: scans of fewer pictures are left out, >= 1.
 
     Raises:
-        ConfigError: no split, an unknown one, or an unknown light.
+        ConfigError: no split, an unknown one, an unknown light, or `min_images` is out of range.
         DataError: `root` or a scan is missing, or no scan is found or left.
     """
 
     name = "dtu"
 
-    def __init__(self, root: str | Path, split: str | None = None, scans: list[str] | None = None, light: int = 3) -> None:
-        split = stated(split, SPLITS)
+    def __init__(
+        self,
+        root: str | Path,
+        split: str | None = None,
+        scans: list[str] | None = None,
+        light: int = 3,
+        min_images: int = 1,
+    ) -> None:
+        self.split, self.scans, self.light = stated(split, SPLITS), scans, light
         if not 0 <= light <= 6:
             raise ConfigError(f"data.light={light}: expected 0 to 6")
         self.root = existing_folder(root, "DTU as MVSNet has prepared it (Rectified/scan1_train or scan1/images)").resolve()
-        found = _scans(self.root)
-        if not found:
-            way_out = "; for folders of plain images use data=folder"
-            if self.root.name in ("Rectified", "Cameras", "Depths") or (self.root / "cams").is_dir():
-                way_out = f"; give the folder above, {str(self.root.parent)!r}"
-            raise DataError(f"data.root={str(root)!r}: no Rectified/scan1_train nor scan1/images found there{way_out}")
-        found = {name: folder for name, folder in found.items() if split == "all" or split == _split(name)}
-        if not found:
-            raise DataError(f"data.root={str(root)!r}: data.split={split!r} has none of the scans found there; take 'all'")
-        self._pictures = {name: found[name] for name in chosen(found, scans, root, f"scans of data.split={split!r}")}
-        self._scenes = []
-        for name, folder in self._pictures.items():
-            frames = [frame for frame in pictures(folder) if _address(frame)[1] in (None, light)]
-            if not frames:
-                raise DataError(f"{folder}: no picture with data.light={light} (rect_001_{light}_r5000.png)")
-            self._scenes.append(Scene(name, sorted(frames, key=_address)))
+        self._list(min_images, split=split, scans=scans, light=light)
 
-    def __len__(self) -> int:
-        return len(self._scenes)
+    def parts(self) -> Sequence[str]:
+        _picture_folder.cache_clear()  # who looks anew does so
+        every = _scans(self.root)
+        found = [scan for scan in every if self.split in ("all", _split(scan))]
+        if every and not found:
+            raise DataError(
+                f"data.root={str(self.root)!r}: data.split={self.split!r} has none of the scans found there; take 'all'"
+            )
+        return chosen(found, self.scans, self.root, f"scans of data.split={self.split!r}")
 
-    def scene(self, index: int) -> Scene:
-        return self._scenes[index]
+    def scenes_in(self, part: str) -> Sequence[Scene]:
+        folder = _picture_folder(self.root, part)
+        frames = [frame for frame in pictures(folder) if _address(frame)[1] in (None, self.light)]
+        if not frames:
+            raise DataError(f"{folder}: no picture with data.light={self.light} (rect_001_{self.light}_r5000.png)")
+        return [Scene(part, sorted(frames, key=_address))]
+
+    def _nothing(self) -> str:
+        way_out = "; for folders of plain images use data=folder"
+        if self.root.name in ("Rectified", "Cameras", "Depths") or (self.root / "cams").is_dir():
+            way_out = f"; give the folder above, {str(self.root.parent)!r}"
+        return f"no Rectified/scan1_train nor scan1/images found there{way_out}"
 
     def read(self, scene: Scene, frame: str, *, at_least: int | None = None, geometry: bool = False) -> Frame:
         path = self.file(scene, frame)
         if not geometry:
             return Frame(open_image(path, at_least))
-        image = open_image(path)
-        return Frame(image, self._depth(scene, frame, image.size), self._camera(scene, frame, image.size))
+        size = image_size(path)
+        depth, camera = self._depth(scene, frame, size), self._camera(scene, frame, size)
+        return Frame(open_image(path, at_least), depth, camera, size)
 
     def file(self, scene: Scene, frame: str) -> Path:
-        return self._pictures[scene.name] / frame
+        return _picture_folder(self.root, scene.name) / frame
 
     def camera(self, scene: Scene, frame: str) -> Camera | None:
         return self._camera(scene, frame, image_size(self.file(scene, frame)))
@@ -107,7 +121,8 @@ class DTU(SceneSource):
         folders = ((self.root / scene.name / "cams", FULL), (self.root / "Cameras", FULL))
         for folder, of in (*folders, (self.root / "Cameras" / "train", (160, 128))):
             if (folder / name).is_file():
-                cam2world, intrinsics = _read_camera(folder / name)
+                cam2world, intrinsics = read_mvsnet_camera(folder / name)
+                cam2world[:3, 3] /= 1000
                 here = _placed(size, self.file(scene, frame))
                 return Camera(np.linalg.inv(here) @ _placed(of, folder / name) @ intrinsics, cam2world)
         return None
@@ -131,14 +146,23 @@ class DTU(SceneSource):
         return None
 
 
-def _scans(root: Path) -> dict[str, Path]:
-    """The folders of pictures by the names of their scans."""
-    found = {}
-    for folder in (*root.glob("Rectified_raw/scan*"), *root.glob("Rectified/scan*"), *root.glob("scan*/images")):
-        name = folder.parent.name if folder.name == "images" else folder.name.removesuffix("_train")
-        if re.fullmatch(r"scan\d+", name) and folder.is_dir():
-            found[name] = folder
-    return {name: found[name] for name in sorted(found, key=natural_key)}
+def _scans(root: Path) -> list[str]:
+    """The names of the scans that have a folder of pictures, in natural order."""
+    folders = (*root.glob("Rectified_raw/scan*"), *root.glob("Rectified/scan*"), *root.glob("scan*"))
+    names = {folder.name.removesuffix("_train") for folder in folders}
+    return naturally(name for name in names if re.fullmatch(r"scan\d+", name) and _picture_folder(root, name).is_dir())
+
+
+@lru_cache(maxsize=1024)
+def _picture_folder(root: Path, scan: str) -> Path:
+    """Where the pictures of a scan are; a path that is not there if they are nowhere."""
+    folders = (
+        root / scan / "images",
+        root / "Rectified" / f"{scan}_train",
+        root / "Rectified" / scan,
+        root / "Rectified_raw" / scan,
+    )
+    return next((folder for folder in folders if folder.is_dir()), folders[-1])
 
 
 def _split(scan: str) -> str | None:
@@ -174,39 +198,3 @@ def _looked_up(depth: np.ndarray, size: tuple[int, int], file: Path, picture: Pa
     return np.where(
         inside, depth[np.ix_(row.clip(0, depth.shape[0] - 1), column.clip(0, depth.shape[1] - 1))], np.float32(0)
     )
-
-
-def _read_camera(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Camera-to-world in metres, float64 [4, 4], and intrinsics [3, 3] as they stand there."""
-    fields = file.read_text(errors="replace").split()
-    try:
-        if (fields[0], fields[17]) != ("extrinsic", "intrinsic"):
-            raise ValueError
-        numbers = np.array([*fields[1:17], *fields[18:27]], dtype=np.float64)
-        world2cam = rigid(numbers[:16].reshape(4, 4)) if np.isfinite(numbers).all() else None
-        intrinsics = numbers[16:].reshape(3, 3)
-        if world2cam is None or intrinsics.diagonal().min() <= 0:
-            raise ValueError
-    except (IndexError, ValueError) as error:
-        raise OSError(f"{file}: expected 'extrinsic', a rigid 4x4 matrix, 'intrinsic', and a 3x3 matrix") from error
-    cam2world = inverse(world2cam)
-    cam2world[:3, 3] /= 1000
-    return cam2world, intrinsics
-
-
-def read_pfm(file: Path) -> np.ndarray:
-    """A grey PFM image, float32 [H, W]; its rows are stored from the lowest up.
-
-    Raises:
-        OSError: broken, or in colour; the message names it.
-    """
-    data = file.read_bytes()
-    header = re.match(rb"Pf\s+(\d+)\s+(\d+)\s+(-?[\d.]+(?:[eE][-+]?\d+)?)\s", data)
-    if header is None:
-        raise OSError(f"{file}: no grey PFM image")
-    width, height = int(header[1]), int(header[2])
-    if len(data) - header.end() != 4 * width * height:
-        raise OSError(f"{file}: {len(data) - header.end()} bytes of pixels; expected {width}x{height} of float32")
-    order = "<f4" if float(header[3]) < 0 else ">f4"
-    values = np.frombuffer(data, order, offset=header.end()).reshape(height, width)
-    return np.ascontiguousarray(values[::-1]).astype(np.float32)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from muskie.data.images import open_image
-from muskie.data.scene import Camera, Frame, Scene, SceneSource
+from muskie.data.listing.listed import ListedSource
+from muskie.data.scene import Camera, Frame, Scene
 from muskie.data.sources.cameras import resized
 from muskie.data.sources.colmap_text import ColmapCamera, ColmapImage, read_cameras, read_images
 from muskie.data.sources.files import image_size
@@ -18,9 +21,10 @@ from muskie.errors import DataError
 
 PICTURES, CALIBRATION = "dslr_images_undistorted", "dslr_calibration_undistorted"
 DISTORTED_PICTURES, DISTORTED_CALIBRATION = "dslr_images", "dslr_calibration_jpg"
+TEXTS = ("cameras.txt", "images.txt")
 
 
-class ETH3D(SceneSource):
+class ETH3D(ListedSource):
     """Multi-view scenes of ETH3D, by the undistorted photographs of the DSLR.
 
     Layout, as the archives unpack into one folder: `<root>/<scene>/` with
@@ -33,57 +37,57 @@ class ETH3D(SceneSource):
       looked up through the lens while it is read (`undistort_depth`).
 
     Poses are in metres, of the laser scans. Depth is taken to be z. Photographs that `images.txt` does not name have no
-    camera, and no depth. A photograph has 25 million pixels: reading one with depth takes seconds.
+    camera, and no depth. A photograph has 25 million pixels: depth takes seconds to look up.
 
     Args:
         root: the folder of the scenes.
         scenes: which scenes, in natural order however they are listed; None: all.
+        min_images: scenes of fewer photographs are left out, >= 1.
 
     Raises:
+        ConfigError: `min_images` is out of range.
         DataError: `root` or a scene is missing, no scene is found, a calibration is missing, broken or of distorted
             pictures, or there is depth without the calibration of the distorted photographs.
     """
 
     name = "eth3d"
 
-    def __init__(self, root: str | Path, scenes: list[str] | None = None) -> None:
+    def __init__(self, root: str | Path, scenes: list[str] | None = None, min_images: int = 1) -> None:
         self.root = existing_folder(root, f"ETH3D scenes (<scene>/images/{PICTURES})").resolve()
-        found = {path.name: frames for path in self.root.iterdir() if (frames := pictures(path / "images" / PICTURES))}
-        if not found:
-            raise DataError(f"data.root={str(root)!r}: no <scene>/images/{PICTURES}/*.JPG found there{_way_out(self.root)}")
-        self._scenes = [Scene(name, found[name]) for name in chosen(found, scenes, root, "scenes")]
-        self._undistorted: dict[str, _Calibration] = {}
-        self._distorted: dict[str, _Calibration] = {}
-        for name in (scene.name for scene in self._scenes):
-            self._undistorted[name] = _Calibration(self.root / name / CALIBRATION)
-            for number, camera in self._undistorted[name].cameras.items():
-                if camera.intrinsics() is None:
-                    raise DataError(
-                        f"{self.root / name / CALIBRATION / 'cameras.txt'}: camera {number} is {camera.model}; expected "
-                        f"PINHOLE, as in multi_view_training_dslr_undistorted.7z"
-                    )
-            if (self.root / name / "ground_truth_depth").is_dir():
-                if not (self.root / name / DISTORTED_CALIBRATION).is_dir():
-                    raise DataError(
-                        f"{self.root / name}: depth maps without {DISTORTED_CALIBRATION}; they belong to the distorted "
-                        f"photographs, so unpack that folder of multi_view_training_dslr_jpg.7z too, or remove "
-                        f"ground_truth_depth"
-                    )
-                self._distorted[name] = _Calibration(self.root / name / DISTORTED_CALIBRATION)
+        self.scenes = scenes
+        self._list(min_images, scenes=scenes)
 
-    def __len__(self) -> int:
-        return len(self._scenes)
+    def parts(self) -> Sequence[str]:
+        _undistorted.cache_clear()  # who looks anew reads anew
+        _distorted.cache_clear()
+        found = [path.name for path in self.root.iterdir() if (path / "images" / PICTURES).is_dir()]
+        return chosen(found, self.scenes, self.root, "scenes")
 
-    def scene(self, index: int) -> Scene:
-        return self._scenes[index]
+    def scenes_in(self, part: str) -> Sequence[Scene]:
+        folder = self.root / part
+        frames = pictures(folder / "images" / PICTURES)
+        if frames:
+            _undistorted(folder)
+            if (folder / "ground_truth_depth").is_dir():
+                _distorted(folder)
+        return [Scene(part, frames)]
+
+    def watched(self, scene: Scene) -> Sequence[Path]:
+        folder = self.root / scene.name
+        calibrations = (folder / name / file for name in (CALIBRATION, DISTORTED_CALIBRATION) for file in TEXTS)
+        return [folder / "images" / PICTURES, *calibrations]
+
+    def _nothing(self) -> str:
+        return f"no <scene>/images/{PICTURES}/*.JPG found there{_way_out(self.root)}"
 
     def read(self, scene: Scene, frame: str, *, at_least: int | None = None, geometry: bool = False) -> Frame:
         path = self.file(scene, frame)
         if not geometry:
             return Frame(open_image(path, at_least))
-        image = open_image(path)
-        camera = self._camera(scene, frame, image.size)
-        return Frame(image, None if camera is None else self._depth(scene, frame, image.size, camera), camera)
+        size = image_size(path)
+        camera = self._camera(scene, frame, size)
+        depth = None if camera is None else self._depth(scene, frame, size, camera)
+        return Frame(open_image(path, at_least), depth, camera, size)
 
     def file(self, scene: Scene, frame: str) -> Path:
         return self.root / scene.name / "images" / PICTURES / frame
@@ -93,12 +97,12 @@ class ETH3D(SceneSource):
 
     def _camera(self, scene: Scene, frame: str, size: tuple[int, int]) -> Camera | None:
         """The camera of a frame whose image has `size` = (width, height)."""
-        found = self._undistorted[scene.name].find(f"{PICTURES}/{frame}")
+        found = _undistorted(self.root / scene.name).find(f"{PICTURES}/{frame}")
         if found is None:
             return None
         camera, image = found
         intrinsics = camera.intrinsics()
-        assert intrinsics is not None  # the constructor has looked at all of them
+        assert intrinsics is not None  # `_undistorted` has looked at all of them
         return Camera(resized(intrinsics, camera.size, size, self.file(scene, frame)), image.cam2world.copy())
 
     def _depth(self, scene: Scene, frame: str, size: tuple[int, int], camera: Camera) -> np.ndarray | None:
@@ -106,7 +110,7 @@ class ETH3D(SceneSource):
         file = self.root / scene.name / "ground_truth_depth" / DISTORTED_PICTURES / frame
         if not file.is_file():
             return None
-        found = self._distorted[scene.name].find(f"{DISTORTED_PICTURES}/{frame}")
+        found = _distorted(self.root / scene.name).find(f"{DISTORTED_PICTURES}/{frame}")
         if found is None or found[0].model != "THIN_PRISM_FISHEYE":
             raise OSError(f"{file}: {DISTORTED_CALIBRATION} has no THIN_PRISM_FISHEYE camera for it")
         width, height = found[0].size
@@ -131,6 +135,30 @@ class _Calibration:
         """By the path of a picture."""
         image = self.images.get(name)
         return None if image is None else (self.cameras[image.camera], image)
+
+
+@lru_cache(maxsize=64)
+def _undistorted(scene: Path) -> _Calibration:
+    """Of the undistorted photographs, all of whose cameras are pinholes."""
+    calibration = _Calibration(scene / CALIBRATION)
+    for number, camera in calibration.cameras.items():
+        if camera.intrinsics() is None:
+            raise DataError(
+                f"{scene / CALIBRATION / 'cameras.txt'}: camera {number} is {camera.model}; expected PINHOLE, as in "
+                f"multi_view_training_dslr_undistorted.7z"
+            )
+    return calibration
+
+
+@lru_cache(maxsize=64)
+def _distorted(scene: Path) -> _Calibration:
+    """Of the distorted photographs."""
+    if not (scene / DISTORTED_CALIBRATION).is_dir():
+        raise DataError(
+            f"{scene}: depth maps without {DISTORTED_CALIBRATION}; they belong to the distorted photographs, so unpack that "
+            f"folder of multi_view_training_dslr_jpg.7z too, or remove ground_truth_depth"
+        )
+    return _Calibration(scene / DISTORTED_CALIBRATION)
 
 
 def _way_out(root: Path) -> str:

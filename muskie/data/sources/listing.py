@@ -15,8 +15,13 @@ def pictures(folder: Path) -> list[str]:
     """The names of a folder's pictures in natural order, one of a picture stored as several formats; none without it."""
     if not folder.is_dir():
         return []
-    names = [name for name in os.listdir(folder) if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and name[0] != "."]
-    by_stem = {os.path.splitext(name)[0]: name for name in sorted(names)}
+    by_stem = {}
+    for name in sorted(
+        entry.name for entry in os.scandir(folder)
+    ):  # text alone: a `Path` for each of millions takes minutes
+        stem, dot, suffix = name.rpartition(".")
+        if dot + suffix.lower() in IMAGE_SUFFIXES and name[0] != ".":
+            by_stem[stem] = name
     return naturally(by_stem.values())
 
 

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from muskie.data.images import IMAGE_SUFFIXES, open_image
-from muskie.data.scene import Camera, Frame, Scene, SceneSource
+from muskie.data.images import open_image
+from muskie.data.listing.listed import ListedSource
+from muskie.data.scene import Camera, Frame, Scene
 from muskie.data.sources.files import image_size, read_grey
 from muskie.data.sources.folder import existing_folder
-from muskie.data.sources.natural import natural_key
+from muskie.data.sources.listing import pictures
+from muskie.data.sources.natural import naturally
 from muskie.errors import ConfigError, DataError
 
 SPLITS = ("valid", "train", "all")
+SCENES = "multiview[_-]*"
 SMALLER = "downsampled_"
 """What the names of shrunken copies begin with."""
 
@@ -25,11 +30,11 @@ NEAREST_DEPTH = 0.01
 """Metres at which the disparity fills its 16 bits: a tenth per millimetre."""
 
 
-class Navi(SceneSource):
+class Navi(ListedSource):
     """Multi-view scenes of NAVI: an object in one place from many sides. All scenes of an object are one `room`.
 
-    Layout: `<root>/<object>/multiview_*/{annotations.json, images/<id>.jpg, depth/<id>.png}` (version 1.5 writes
-    `multiview-*`). Shrunken copies, `downsampled_<id>.jpg` and `.png`, are taken where they lie beside.
+    Layout: `<root>/<object>/multiview_*/{annotations.json, images/<id>.jpg, depth/<id>.png, masks/<id>.png}` (version 1.5
+    writes `multiview-*`). Shrunken copies, `downsampled_<id>.jpg` and `.png`, are taken where they lie beside.
 
     From NAVI's own description and tools: depth is disparity d = v / 65535 / 10 per millimetre in 16 bits, so 0 = unknown
     (all that is not the object); q (w, x, y, z) and t, in millimetres, map the object's frame to an OpenCV camera;
@@ -43,56 +48,59 @@ class Navi(SceneSource):
             others, at least one; `"all"`. The protocols of Probe3D (El Banani et al., CVPR 2024; in the order of the file
             system) and Muskie cut alike.
         require_wild_set: leave out objects that have no folder `wild_set`, as those protocols do.
+        min_images: scenes of fewer pictures are left out, >= 1, from the split as it is.
 
     Raises:
-        ConfigError: an unknown split.
+        ConfigError: an unknown split, or `min_images` is out of range.
         DataError: `root` is missing, no scene is found or left, or a file of annotations is broken.
     """
 
     name = "navi"
 
-    def __init__(self, root: str | Path, split: str = "valid", require_wild_set: bool = True) -> None:
+    def __init__(self, root: str | Path, split: str = "valid", require_wild_set: bool = True, min_images: int = 1) -> None:
         if split not in SPLITS:
             raise ConfigError(f"data.split={split!r}: expected one of {', '.join(map(repr, SPLITS))}")
         self.root = existing_folder(root, "NAVI objects (<object>/multiview_*/images)").resolve()
-        found = {path: scenes for path in self.root.iterdir() if (scenes := list(_scenes(path).items()))}
-        if not found:
-            way_out = "; for folders of plain images use data=folder"
-            if _scenes(self.root):
-                way_out = f"; this is an object: give the folder above, {str(self.root.parent)!r}"
-            raise DataError(f"data.root={str(root)!r}: no <object>/multiview_*/images/*.jpg found there{way_out}")
-        objects = [path for path in found if (path / "wild_set").is_dir() or not require_wild_set]
-        if not objects:
+        self.split, self.require_wild_set = split, require_wild_set
+        self._list(min_images, split=split, require_wild_set=require_wild_set)
+
+    def parts(self) -> Sequence[str]:
+        _read_annotations.cache_clear()  # who looks anew reads anew
+        found = naturally(path.name for path in self.root.iterdir() if any(path.glob(SCENES)))
+        objects = [name for name in found if (self.root / name / "wild_set").is_dir() or not self.require_wild_set]
+        if found and not objects:
             raise DataError(
-                f"data.root={str(root)!r}: none of the {len(found)} objects has a folder wild_set; "
+                f"data.root={str(self.root)!r}: none of the {len(found)} objects has a folder wild_set; "
                 f"keep them with data.require_wild_set=false"
             )
-        self._scenes: list[Scene] = []
-        self._shots: dict[str, dict[str, _Shot]] = {}
-        for path in sorted(objects, key=lambda p: natural_key(p.name)):
-            scenes, cut = found[path], len(found[path]) * 9 // 10
-            for folder, frames in {"train": scenes[:cut], "valid": scenes[cut:], "all": scenes}[split]:
-                scene = Scene(f"{path.name}/{folder.name}", frames, room=path.name)
-                self._scenes.append(scene)
-                self._shots[scene.name] = _read_annotations(folder / "annotations.json")
-        if not self._scenes:
-            raise DataError(
-                f"data.root={str(root)!r}: data.split={split!r} is empty, for no object has two scenes; "
-                f"take 'valid' or 'all'"
-            )
+        return objects
 
-    def __len__(self) -> int:
-        return len(self._scenes)
+    def scenes_in(self, part: str) -> Sequence[Scene]:
+        every = _scenes(self.root / part)
+        cut = len(every) * 9 // 10
+        found = {"train": every[:cut], "valid": every[cut:], "all": every}[self.split]
+        for folder, _ in found:
+            _read_annotations(folder / "annotations.json")
+        return [Scene(f"{part}/{folder.name}", frames, room=part) for folder, frames in found]
 
-    def scene(self, index: int) -> Scene:
-        return self._scenes[index]
+    def watched(self, scene: Scene) -> Sequence[Path]:
+        return [self.root / scene.name / "images", self.root / scene.name / "annotations.json"]
+
+    def _nothing(self) -> str:
+        if any(_scenes(self.root / name) for name in self.parts()):
+            return f"data.split={self.split!r} is empty, for no object has two scenes; take 'valid' or 'all'"
+        way_out = "; for folders of plain images use data=folder"
+        if _scenes(self.root):
+            way_out = f"; this is an object: give the folder above, {str(self.root.parent)!r}"
+        return f"no <object>/multiview_*/images/*.jpg found there{way_out}"
 
     def read(self, scene: Scene, frame: str, *, at_least: int | None = None, geometry: bool = False) -> Frame:
         path = self.file(scene, frame)
         if not geometry:
             return Frame(open_image(path, at_least))
-        image = open_image(path)
-        return Frame(image, self._depth(scene, frame, image.size), self._camera(scene, frame, image.size))
+        size = image_size(path)
+        depth, camera = self._depth(scene, frame, size), self._camera(scene, frame, size)
+        return Frame(open_image(path, at_least), depth, camera, size)
 
     def file(self, scene: Scene, frame: str) -> Path:
         return self.root / scene.name / "images" / frame
@@ -100,8 +108,12 @@ class Navi(SceneSource):
     def camera(self, scene: Scene, frame: str) -> Camera | None:
         return self._camera(scene, frame, image_size(self.file(scene, frame)))
 
+    def mask(self, scene: Scene, frame: str) -> np.ndarray | None:
+        file = self._beside(scene, "masks", frame)
+        return None if file is None else read_grey(file, image_size(file)) > 0
+
     def _camera(self, scene: Scene, frame: str, size: tuple[int, int]) -> Camera | None:
-        shot = self._shots[scene.name].get(_id(frame))
+        shot = _read_annotations(self.root / scene.name / "annotations.json").get(_id(frame))
         if shot is None:
             return None
         width, height = size
@@ -117,14 +129,16 @@ class Navi(SceneSource):
 
     def _depth(self, scene: Scene, frame: str, size: tuple[int, int]) -> np.ndarray | None:
         """In metres, at `size` = (width, height)."""
-        folder = self.root / scene.name / "depth"
-        for stem in (Path(frame).stem, _id(frame), SMALLER + _id(frame)):
-            file = folder / f"{stem}.png"
-            if file.is_file():
-                disparity = read_grey(file, size)
-                known = disparity > 0
-                return np.divide(65535 * NEAREST_DEPTH, disparity, where=known, out=np.zeros_like(disparity))
-        return None
+        file = self._beside(scene, "depth", frame)
+        if file is None:
+            return None
+        disparity = read_grey(file, size)
+        return np.divide(65535 * NEAREST_DEPTH, disparity, where=disparity > 0, out=np.zeros_like(disparity))
+
+    def _beside(self, scene: Scene, folder: str, frame: str) -> Path | None:
+        """What lies in another folder of the scene under the name of a frame, of its size if that is there."""
+        names = (f"{stem}.png" for stem in (Path(frame).stem, _id(frame), SMALLER + _id(frame)))
+        return next((file for name in names if (file := self.root / scene.name / folder / name).is_file()), None)
 
 
 @dataclass(frozen=True)
@@ -141,21 +155,19 @@ def _id(file: str) -> str:
     return Path(file).stem.removeprefix(SMALLER)
 
 
-def _scenes(folder: Path) -> dict[Path, list[str]]:
-    """The multi-view scenes of an object that hold pictures, with their frames."""
-    found = sorted(folder.glob("multiview[_-]*"), key=lambda path: natural_key(path.name))
-    return {path: frames for path in found if (frames := _frames(path / "images"))}
+def _scenes(folder: Path) -> list[tuple[Path, list[str]]]:
+    """The multi-view scenes of an object that hold pictures, with their frames, in natural order."""
+    names = naturally(path.name for path in folder.glob(SCENES))
+    return [(folder / name, frames) for name in names if (frames := _frames(folder / name / "images"))]
 
 
 def _frames(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        return []
-    files = [file.name for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != "."]
     # Shrunken copies come last, and so replace what they are copies of.
-    by_id = {_id(name): name for name in sorted(files, key=lambda name: name.startswith(SMALLER))}
-    return [by_id[key] for key in sorted(by_id, key=natural_key)]
+    by_id = {_id(name): name for name in sorted(pictures(folder), key=lambda name: name.startswith(SMALLER))}
+    return [by_id[key] for key in naturally(by_id)]
 
 
+@lru_cache(maxsize=1024)
 def _read_annotations(file: Path) -> dict[str, _Shot]:
     """By the id of the picture; empty if there is no such file."""
     if not file.is_file():

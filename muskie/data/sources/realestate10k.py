@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from muskie.data.images import open_image
-from muskie.data.scene import Camera, Frame, Scene, SceneSource
+from muskie.data.listing.listed import ListedSource
+from muskie.data.scene import Camera, Frame, Scene
 from muskie.data.sources.cameras import inverse, pinhole
 from muskie.data.sources.files import image_size, rigid
 from muskie.data.sources.folder import existing_folder
-from muskie.data.sources.natural import natural_key
 from muskie.data.sources.listing import pictures, stated
-from muskie.errors import ConfigError, DataError
+from muskie.data.sources.natural import natural_key
+from muskie.errors import DataError
 from muskie.paths import typed_path
 
 SPLITS = ("train", "test")
 COLUMNS = 19
 
 
-class RealEstate10K(SceneSource):
+class RealEstate10K(ListedSource):
     """Clips of RealEstate10K; a clip is a scene, and all clips of one video are one `room`.
 
     The data set is text files, `<root>/<split>/<clip>.txt`, as its archive unpacks; the pictures are what a download of the
     videos makes: `<frames>/<split>/<clip>/<timestamp>.jpg` (or .png), named by the timestamp of their line, in microseconds.
+    Without any text file of the split, as the clips are prepared for pre-training (`<root>/<split>/images/<clip>/*.jpg`),
+    no picture has a camera, and which clips are of one video is not known: each is a room of its own.
+
     A file's first line is the video's address; of each other line 19 numbers: timestamp, focal lengths and principal
     point as shares of width and height, two zeros, and the rows of a 3x4 world-to-camera matrix, OpenCV axes. Shares are of
     the picture's borders, so nothing is added for pixel centres, and any size of the same picture has its intrinsics.
@@ -37,7 +43,8 @@ class RealEstate10K(SceneSource):
     Args:
         root: the folder that holds `train` and `test` with the text files.
         split: `"train"` or `"test"`; must be given.
-        frames: the folder that holds `train` and `test` with the pictures; None: `root`, or `root/frames` if that exists.
+        frames: the folder that holds `train` and `test` with the pictures; None: `root/frames` if that exists, else `root`,
+            there in `<split>/images` if that exists.
         min_images: clips of fewer pictures are left out, >= 1.
 
     Raises:
@@ -47,63 +54,66 @@ class RealEstate10K(SceneSource):
     """
 
     name = "realestate10k"
-    min_images: int
+    window = 32
 
     def __init__(
         self, root: str | Path, split: str | None = None, frames: str | Path | None = None, min_images: int = 1
     ) -> None:
-        split = stated(split, SPLITS)
-        if min_images < 1:
-            raise ConfigError(f"data.min_images={min_images}: expected 1 or more")
-        self.min_images, self.split = min_images, split
+        self.split = stated(split, SPLITS)
         self.root = existing_folder(root, "RealEstate10K's text files (test/<clip>.txt)").resolve()
         self._frames = self._picture_folder(frames)
-        files = sorted((self.root / split).glob("*.txt"))
-        if not files:
-            way_out = ""
-            if any(self.root.glob("*.txt")):
-                way_out = f"; this is a split: give the folder above, {str(self.root.parent)!r}"
-            elif any((self.root / "RealEstate10K" / split).glob("*.txt")):
-                way_out = f"; they are in {str(self.root / 'RealEstate10K')!r}: give that, and data.frames for the pictures"
-            raise DataError(f"data.root={str(root)!r}: no {split}/<clip>.txt found there{way_out}")
-        shown = {file: names for file in files if (names := pictures(self._frames / file.stem))}
-        if not shown:
-            raise DataError(
-                f"{self._frames}: no picture of any of the {len(files)} clips there (<clip>/<timestamp>.jpg); "
-                f"data.frames names the folder that holds {split!r} with the pictures"
+        self._list(min_images, split=split, frames=str(self._frames))
+
+    def parts(self) -> Sequence[str]:
+        _read_cameras.cache_clear()  # who looks anew reads anew
+        if texts := _texts(self.root / self.split):
+            return texts
+        prepared = self.root / self.split / "images"
+        return sorted(entry.name for entry in os.scandir(prepared) if entry.is_dir()) if prepared.is_dir() else []
+
+    def scenes_in(self, part: str) -> Sequence[Scene]:
+        frames = pictures(self._frames / part)
+        return [Scene(part, frames, room=_video(self._text(part)))] if frames else []
+
+    def arranged(self, scenes: Sequence[Scene]) -> Sequence[Scene]:
+        """Clips of one video lie side by side."""
+        return sorted(scenes, key=lambda scene: (scene.room or "", natural_key(scene.name)))
+
+    def watched(self, scene: Scene) -> Sequence[Path]:
+        return [self._frames / scene.name, self._frames, self.root / self.split]
+
+    def _nothing(self) -> str:
+        if clips := self.parts():
+            return (
+                f"no picture of any of the {len(clips)} clips there in {str(self._frames)!r} (<clip>/<timestamp>.jpg); "
+                f"data.frames names the folder that holds {self.split!r} with the pictures"
             )
-        enough = {file: names for file, names in shown.items() if len(names) >= min_images}
-        if not enough:
-            most = max(map(len, shown.values()))
-            raise DataError(
-                f"data.root={str(root)!r}: no clip of data.min_images={min_images} pictures or more; the largest has {most}"
-            )
-        self.left_out = len(shown) - len(enough)
-        scenes = [Scene(file.stem, names, room=_video(file)) for file, names in enough.items()]
-        self._scenes = sorted(scenes, key=lambda scene: (scene.room or "", natural_key(scene.name)))
+        way_out = ""
+        if any(self.root.glob("*.txt")):
+            way_out = f"; this is a split: give the folder above, {str(self.root.parent)!r}"
+        elif any((self.root / "RealEstate10K" / self.split).glob("*.txt")):
+            way_out = f"; they are in {str(self.root / 'RealEstate10K')!r}: give that, and data.frames for the pictures"
+        return f"no {self.split}/<clip>.txt found there{way_out}"
+
+    def _text(self, clip: str) -> Path:
+        return self.root / self.split / f"{clip}.txt"
 
     def _picture_folder(self, frames: str | Path | None) -> Path:
         if frames is None:
-            inside = self.root / "frames"
-            return (inside if inside.is_dir() else self.root) / self.split
+            inside, prepared = self.root / "frames", self.root / self.split / "images"
+            return inside / self.split if inside.is_dir() else prepared if prepared.is_dir() else self.root / self.split
         folder = typed_path(frames, "data.frames").resolve() / self.split
         if not folder.is_dir():
             raise DataError(f"data.frames={str(frames)!r}: no folder {self.split!r} found there, which has the pictures")
         return folder
 
-    def __len__(self) -> int:
-        return len(self._scenes)
-
-    def scene(self, index: int) -> Scene:
-        return self._scenes[index]
-
     def read(self, scene: Scene, frame: str, *, at_least: int | None = None, geometry: bool = False) -> Frame:
         path = self.file(scene, frame)
         if not geometry:
             return Frame(open_image(path, at_least))
-        image = open_image(path)
-        unknown = np.zeros(image.size[::-1], dtype=np.float32)
-        return Frame(image, unknown, self._camera(scene, frame, image.size))
+        size = image_size(path)
+        unknown = np.zeros(size[::-1], dtype=np.float32)
+        return Frame(open_image(path, at_least), unknown, self._camera(scene, frame, size), size)
 
     def file(self, scene: Scene, frame: str) -> Path:
         return self._frames / scene.name / frame
@@ -113,7 +123,9 @@ class RealEstate10K(SceneSource):
 
     def _camera(self, scene: Scene, frame: str, size: tuple[int, int]) -> Camera | None:
         """The camera of a frame whose image has `size` = (width, height)."""
-        file = self.root / self.split / f"{scene.name}.txt"
+        file = self._text(scene.name)
+        if not file.is_file():
+            return None
         lines = _read_cameras(file)
         if not any(Path(name).stem in lines for name in scene.frames):
             raise DataError(
@@ -132,8 +144,16 @@ class RealEstate10K(SceneSource):
         return Camera(intrinsics, inverse(exact))
 
 
+def _texts(folder: Path) -> list[str]:
+    """The clips that have a text file in a folder."""
+    names = (entry.name for entry in os.scandir(folder)) if folder.is_dir() else ()
+    return sorted(name.removesuffix(".txt") for name in names if name.endswith(".txt"))
+
+
 def _video(file: Path) -> str | None:
-    """The address of the video that a clip is of."""
+    """The address of the video that a clip is of; None without its text file."""
+    if not file.is_file():
+        return None
     with file.open(errors="replace") as lines:
         return lines.readline().strip() or None
 

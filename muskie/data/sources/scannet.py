@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import io
 import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from muskie.data.images import IMAGE_SUFFIXES, open_image
-from muskie.data.scene import Camera, Frame, Scene, SceneSource
+from muskie.data.images import open_image
+from muskie.data.listing.listed import ListedSource
+from muskie.data.scene import Camera, Frame, Scene
 from muskie.data.sources.files import image_size, read_grey, read_matrix, read_pose
 from muskie.data.sources.folder import existing_folder
-from muskie.data.sources.natural import natural_key
-from muskie.errors import DataError, did_you_mean
+from muskie.data.sources.listing import chosen, pictures
+from muskie.errors import DataError
 
 DEPTH_SIZE = (640, 480)
 COLOUR_SIZE = (1296, 968)
 """Width and height of what the sensors of ScanNet recorded, to which the intrinsics belong."""
+OWN = ("intrinsic_depth.txt", DEPTH_SIZE), ("intrinsic_color.txt", COLOUR_SIZE)
+"""A scene's own intrinsics, and for pictures of which size."""
 
 
-class ScanNet(SceneSource):
+class ScanNet(ListedSource):
     """Videos of ScanNet; a video is a scene, and `scene0707_00` and `scene0707_01` show the same room.
 
     Layout: `<root>/<scene>/{color/<i>.jpg, depth/<i>.png, pose/<i>.txt}`, and the intrinsics in either of
@@ -38,49 +44,50 @@ class ScanNet(SceneSource):
     Args:
         root: the folder of the scenes.
         scenes: which scenes, in natural order however they are listed; None: all.
+        min_images: scenes of fewer pictures are left out, >= 1.
 
     Raises:
+        ConfigError: `min_images` is out of range.
         DataError: `root` or a scene is missing, no scene is found, or a file of intrinsics is broken; and on reading
             geometry, if a scene has poses and no intrinsics.
     """
 
     name = "scannet"
 
-    def __init__(self, root: str | Path, scenes: list[str] | None = None) -> None:
+    def __init__(self, root: str | Path, scenes: list[str] | None = None, min_images: int = 1) -> None:
         self.root = existing_folder(root, "ScanNet scenes (<scene>/color/0.jpg)").resolve()
-        by_name = {path.name: path for path in self.root.iterdir() if (path / "color").is_dir()}
-        missing = [scene for scene in scenes or [] if scene not in by_name]
-        if missing and by_name:
-            hint = did_you_mean(missing[0], by_name)
-            raise DataError(f"data.root={str(root)!r}: no {missing[0]!r} among the {len(by_name)} scenes found there{hint}")
-        self._scenes: list[Scene] = []
-        for name in sorted((name for name in by_name if not scenes or name in scenes), key=natural_key):
-            frames = _frames(by_name[name] / "color")
-            if frames:
-                numbered = re.fullmatch(r"(scene\d+)_\d+", name)
-                self._scenes.append(Scene(name, frames, room=numbered[1] if numbered else None))
-            elif scenes:
-                raise DataError(f"{by_name[name] / 'color'}: no image; export the scene again, or leave {name!r} out")
-        if not self._scenes:
-            raise DataError(f"data.root={str(root)!r}: no <scene>/color/*.jpg found there{_way_out(self.root)}")
-        names = [scene.name for scene in self._scenes]
-        shared = _shared_intrinsics(self.root, names)
-        self._intrinsics = {name: _own_intrinsics(self.root / name / "intrinsic", shared.get(name)) for name in names}
+        self.scenes = scenes
+        self._list(min_images, scenes=scenes)
 
-    def __len__(self) -> int:
-        return len(self._scenes)
+    def parts(self) -> Sequence[str]:
+        _intrinsics.cache_clear()  # who looks anew reads anew
+        _archive.cache_clear()
+        found = [path.name for path in self.root.iterdir() if (path / "color").is_dir()]
+        return chosen(found, self.scenes, self.root, "scenes")
 
-    def scene(self, index: int) -> Scene:
-        return self._scenes[index]
+    def scenes_in(self, part: str) -> Sequence[Scene]:
+        frames = pictures(self.root / part / "color")
+        if not frames and self.scenes:
+            raise DataError(f"{self.root / part / 'color'}: no image; export the scene again, or leave {part!r} out")
+        if frames:
+            _intrinsics(self.root, part)
+        numbered = re.fullmatch(r"(scene\d+)_\d+", part)
+        return [Scene(part, frames, room=numbered[1] if numbered else None)]
+
+    def watched(self, scene: Scene) -> Sequence[Path]:
+        own = (self.root / scene.name / "intrinsic" / name for name, _ in OWN)
+        return [self.root / scene.name / "color", *own, *_archives(self.root)]
+
+    def _nothing(self) -> str:
+        return f"no <scene>/color/*.jpg found there{_way_out(self.root)}"
 
     def read(self, scene: Scene, frame: str, *, at_least: int | None = None, geometry: bool = False) -> Frame:
-        folder = self.root / scene.name
+        path = self.file(scene, frame)
         if not geometry:
-            return Frame(open_image(folder / "color" / frame, at_least))
-        image = open_image(folder / "color" / frame)
-        file = folder / "depth" / f"{Path(frame).stem}.png"
-        depth = read_grey(file, image.size) / 1000 if file.is_file() else None
-        return Frame(image, depth, self._camera(scene, frame, image.size))
+            return Frame(open_image(path, at_least))
+        size, file = image_size(path), self.root / scene.name / "depth" / f"{Path(frame).stem}.png"
+        depth = read_grey(file, size) / 1000 if file.is_file() else None
+        return Frame(open_image(path, at_least), depth, self._camera(scene, frame, size), size)
 
     def file(self, scene: Scene, frame: str) -> Path:
         return self.root / scene.name / "color" / frame
@@ -93,19 +100,13 @@ class ScanNet(SceneSource):
         cam2world = read_pose(self.root / scene.name / "pose" / f"{Path(frame).stem}.txt")
         if cam2world is None:
             return None
-        relative = self._intrinsics[scene.name]
+        relative = _intrinsics(self.root, scene.name)
         if relative is None:
             raise DataError(
                 f"{self.root / scene.name}: poses without intrinsics; put intrinsics.npz (it comes with LoFTR's list of the "
                 f"1500 test pairs) into {str(self.root)!r}, or export the scene's own (SensReader --export_intrinsics)"
             )
         return Camera(relative * np.array([[size[0]], [size[1]], [1.0]]), cam2world)
-
-
-def _frames(folder: Path) -> list[str]:
-    files = [file.name for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.name[0] != "."]
-    frames = {Path(name).stem: name for name in sorted(files)}  # one of a frame stored both as .jpg and as .png
-    return sorted(frames.values(), key=natural_key)
 
 
 def _way_out(root: Path) -> str:
@@ -116,25 +117,34 @@ def _way_out(root: Path) -> str:
     return "; for folders of plain images use data=folder"
 
 
-def _shared_intrinsics(root: Path, scenes: list[str]) -> dict[str, np.ndarray]:
-    """Of those scenes that `intrinsics.npz` has, as `_relative` gives them; empty if there is no such file."""
-    for file in (root / "intrinsics.npz", root.parent / "intrinsics.npz"):
+@lru_cache(maxsize=4096)
+def _intrinsics(root: Path, scene: str) -> np.ndarray | None:
+    """Of a scene, as `_relative` gives them, from its folder `intrinsic`, else from an archive; None: from neither."""
+    for name, size in OWN:
+        file = root / scene / "intrinsic" / name
+        if file.is_file():
+            return _relative(read_matrix(file), size, str(file))
+    for file in _archives(root):
         if file.is_file():
             try:
-                with np.load(file, allow_pickle=False) as archive:
-                    found = {scene: archive[scene] for scene in scenes if scene in archive}
+                matrix = _archive(file).get(scene)
             except Exception as error:  # what damaged bytes raise differs from place to place
                 raise DataError(f"{file}: cannot be read as an archive of matrices ({error})") from error
-            return {scene: _relative(matrix, DEPTH_SIZE, f"{file}: {scene}") for scene, matrix in found.items()}
-    return {}
+            return None if matrix is None else _relative(matrix, DEPTH_SIZE, f"{file}: {scene}")
+    return None
 
 
-def _own_intrinsics(folder: Path, otherwise: np.ndarray | None) -> np.ndarray | None:
-    """Of a scene, from its folder `intrinsic`, as `_relative` gives them."""
-    for name, size in (("intrinsic_depth.txt", DEPTH_SIZE), ("intrinsic_color.txt", COLOUR_SIZE)):
-        if (folder / name).is_file():
-            return _relative(read_matrix(folder / name), size, str(folder / name))
-    return otherwise
+def _archives(root: Path) -> tuple[Path, Path]:
+    return root / "intrinsics.npz", root.parent / "intrinsics.npz"
+
+
+@lru_cache(maxsize=4)
+def _archive(file: Path) -> Mapping[str, np.ndarray]:
+    """In memory: processes that were forked would move each other's place in an open file."""
+    archive = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
+    if not isinstance(archive, Mapping):
+        raise ValueError("one array")
+    return archive
 
 
 def _relative(matrix: np.ndarray | None, size: tuple[int, int], where: str) -> np.ndarray:

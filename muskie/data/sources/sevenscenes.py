@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from muskie.data.images import IMAGE_SUFFIXES, open_image
-from muskie.data.scene import Camera, Frame, Scene, SceneSource
+from muskie.data.listing.listed import ListedSource
+from muskie.data.scene import Camera, Frame, Scene
 from muskie.data.sources.files import image_size, read_grey, read_matrix, read_pose
 from muskie.data.sources.folder import existing_folder
-from muskie.data.sources.natural import natural_key
+from muskie.data.sources.natural import naturally
 from muskie.data.sources.registration import register
 from muskie.errors import DataError, nearest
 
@@ -22,8 +27,10 @@ COLOUR_TO_DEPTH[0, 3] = 0.025
 UNKNOWN_DEPTH = 65535
 REGISTERED_DEPTH, SENSOR_DEPTH = "depth.proj.png", "depth.png"
 
+_COLOUR = re.compile(r"frame-[^.]*\.color(\.\w+)")
 
-class SevenScenes(SceneSource):
+
+class SevenScenes(ListedSource):
     """Sequences of 7-Scenes; a sequence is a scene, for frames of different sequences are not neighbours.
 
     Layout: `<root>/<room>/seq-01/frame-000000.{color.png|color.jpg, depth.png, pose.txt}`; `root` may also be one room.
@@ -39,62 +46,54 @@ class SevenScenes(SceneSource):
     Args:
         root: the folder.
         rooms: which rooms; None: all.
+        min_images: sequences of fewer frames are left out, >= 1.
 
     Raises:
+        ConfigError: `min_images` is out of range.
         DataError: `root` or a room is missing, no sequence is found, or a file of intrinsics is broken.
     """
 
     name = "sevenscenes"
 
-    def __init__(self, root: str | Path, rooms: list[str] | None = None) -> None:
+    def __init__(self, root: str | Path, rooms: list[str] | None = None, min_images: int = 1) -> None:
         self.root = existing_folder(root, "7-Scenes rooms (<room>/seq-01/frame-000000.color.png)").resolve()
-        single = any(self.root.glob("seq-*/frame-*.color.*"))
-        self._base = self.root.parent if single else self.root
-        found = [self.root] if single else [p for p in self.root.iterdir() if any(p.glob("seq-*/frame-*.color.*"))]
-        by_name = {room.name: room for room in sorted(found, key=lambda p: natural_key(p.name))}
-        missing = [room for room in rooms or [] if room not in by_name]
-        if missing or not by_name:
-            what = f"no room {missing[0]!r}" if missing else "no <room>/seq-*/frame-*.color.png or .jpg"
-            way_out = nearest(missing[0], by_name) if by_name else "; for folders of plain images use data=folder"
-            if self.root.match("seq-*") and any(self.root.glob("frame-*.color.*")):
-                way_out = f"; this is a sequence: give the folder of its room, {str(self.root.parent)!r}, or the one above"
-            raise DataError(f"data.root={str(root)!r}: {what} found there{way_out}")
-        self._scenes: list[Scene] = []
-        self._intrinsics: dict[str, np.ndarray | None] = {}
-        for room in (by_name[name] for name in (rooms or by_name)):
-            intrinsics = self._read_intrinsics(room)
-            for sequence in sorted(room.glob("seq-*"), key=lambda p: natural_key(p.name)):
-                files = sorted(p.name for p in sequence.glob("frame-*.color.*") if p.suffix.lower() in IMAGE_SUFFIXES)
-                frames = {name.split(".")[0]: name for name in files}  # one of a frame stored both as .jpg and as .png
-                if frames:
-                    ordered = sorted(frames.values(), key=natural_key)
-                    scene = Scene(f"{room.name}/{sequence.name}", ordered, room=room.name)
-                    self._scenes.append(scene)
-                    self._intrinsics[scene.name] = intrinsics
+        self.rooms, self._single = rooms, bool(_sequences(self.root))
+        self._base = self.root.parent if self._single else self.root
+        self._list(min_images, rooms=rooms)
 
-    def _read_intrinsics(self, room: Path) -> np.ndarray | None:
-        for folder in (room, self.root):
-            file = folder / "camera-intrinsics.txt"
-            if file.is_file():
-                matrix = read_matrix(file)
-                if matrix is None or matrix.shape != (3, 3):
-                    raise DataError(f"{file}: expected a finite 3x3 matrix of intrinsics")
-                return matrix
-        return None
+    def parts(self) -> Sequence[str]:
+        _intrinsics.cache_clear()  # who looks anew reads anew
+        found = [self.root.name] if self._single else [path.name for path in self.root.iterdir() if _sequences(path)]
+        if found and (missing := [room for room in self.rooms or [] if room not in found]):
+            hint = nearest(missing[0], naturally(found))
+            raise DataError(f"data.root={str(self.root)!r}: no room {missing[0]!r} found there{hint}")
+        return self.rooms if self.rooms and found else naturally(found)
 
-    def __len__(self) -> int:
-        return len(self._scenes)
+    def scenes_in(self, part: str) -> Sequence[Scene]:
+        _intrinsics(self._given(part))
+        folder = self._base / part
+        return [Scene(f"{part}/{name}", _frames(folder / name), room=part) for name in _sequences(folder)]
 
-    def scene(self, index: int) -> Scene:
-        return self._scenes[index]
+    def watched(self, scene: Scene) -> Sequence[Path]:
+        return [self._base / scene.name, *self._given(scene.name.split("/")[0])]
+
+    def _nothing(self) -> str:
+        way_out = "; for folders of plain images use data=folder"
+        if self.root.match("seq-*") and any(self.root.glob("frame-*.color.*")):
+            way_out = f"; this is a sequence: give the folder of its room, {str(self.root.parent)!r}, or the one above"
+        return f"no <room>/seq-*/frame-*.color.png or .jpg found there{way_out}"
+
+    def _given(self, room: str) -> tuple[Path, ...]:
+        """Where intrinsics of the depth camera may be given."""
+        return tuple(folder / "camera-intrinsics.txt" for folder in (self._base / room, self.root))
 
     def read(self, scene: Scene, frame: str, *, at_least: int | None = None, geometry: bool = False) -> Frame:
-        folder = self._base / scene.name
+        path, stem = self.file(scene, frame), frame.split(".")[0]
         if not geometry:
-            return Frame(open_image(folder / frame, at_least))
-        image = open_image(folder / frame)
-        stem = frame.split(".")[0]
-        return Frame(image, self._read_depth(scene, stem, image.size), self._camera(scene, stem, image.size))
+            return Frame(open_image(path, at_least))
+        size = image_size(path)
+        depth, camera = self._read_depth(scene, stem, size), self._camera(scene, stem, size)
+        return Frame(open_image(path, at_least), depth, camera, size)
 
     def file(self, scene: Scene, frame: str) -> Path:
         return self._base / scene.name / frame
@@ -117,10 +116,35 @@ class SevenScenes(SceneSource):
                 depth = np.where(millimetres == UNKNOWN_DEPTH, 0, millimetres / 1000).astype(np.float32)
                 if suffix == REGISTERED_DEPTH:
                     return depth
-                known = self._intrinsics[scene.name]
+                known = _intrinsics(self._given(scene.name.split("/")[0]))
                 measured_by = _scaled(DEPTH_INTRINSICS if known is None else known, size)
                 return register(depth, measured_by, np.linalg.inv(COLOUR_TO_DEPTH), _scaled(COLOUR_INTRINSICS, size))
         return None
+
+
+def _sequences(room: Path) -> list[str]:
+    """The names of a room's folders of frames, in natural order."""
+    return naturally(path.name for path in room.glob("seq-*") if path.is_dir())
+
+
+def _frames(sequence: Path) -> list[str]:
+    by_stem = {}
+    for name in sorted(entry.name for entry in os.scandir(sequence)):
+        if (colour := _COLOUR.fullmatch(name)) and colour[1].lower() in IMAGE_SUFFIXES:
+            by_stem[name.split(".")[0]] = name  # one of a frame stored both as .jpg and as .png
+    return naturally(by_stem.values())
+
+
+@lru_cache(maxsize=64)
+def _intrinsics(files: tuple[Path, ...]) -> np.ndarray | None:
+    """Of the depth camera, float64 [3, 3], from the first of some files that is there; None: none is."""
+    for file in files:
+        if file.is_file():
+            matrix = read_matrix(file)
+            if matrix is None or matrix.shape != (3, 3):
+                raise DataError(f"{file}: expected a finite 3x3 matrix of intrinsics")
+            return matrix
+    return None
 
 
 def _scaled(intrinsics: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -44,6 +44,7 @@ class SyntheticRooms(SceneSource):
 
     name = "synthetic"
     uniform_length = True
+    window = 16
 
     def __init__(
         self,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from muskie.data.images import open_image
-from muskie.data.scene import Camera, Frame, Scene, SceneSource
+from muskie.data.listing.listed import ListedSource
+from muskie.data.scene import Camera, Frame, Scene
 from muskie.data.sources.cameras import pinhole, poses, resized, rotations
 from muskie.data.sources.files import image_size, read_grey
 from muskie.data.sources.folder import existing_folder
@@ -31,8 +34,10 @@ APART = 0.02
 
 DEPTH_SCALE = 5000.0
 
+LISTS = ("rgb.txt", "depth.txt", "groundtruth.txt")
 
-class TumRGBD(SceneSource):
+
+class TumRGBD(ListedSource):
     """Sequences of TUM RGB-D; a sequence is a scene.
 
     Layout: `<root>/<sequence>/{rgb.txt, depth.txt, groundtruth.txt, rgb/, depth/}`, as they are unpacked
@@ -66,39 +71,34 @@ class TumRGBD(SceneSource):
         if intrinsics is not None and (len(intrinsics) != 4 or min(intrinsics[:2]) <= 0):
             raise ConfigError(f"data.intrinsics={list(intrinsics)}: expected [fx, fy, cx, cy] for 640x480, or null")
         self.root = existing_folder(root, "TUM RGB-D sequences (<sequence>/rgb.txt)").resolve()
+        self._sequences = sequences or None
+        self._intrinsics = None if intrinsics is None else tuple(intrinsics)
+        self._list(sequences=None if self._sequences is None else sorted(self._sequences))
+
+    def parts(self) -> Sequence[str]:
+        _recorded.cache_clear()  # whoever lists anew reads anew
         found = [path.name for path in self.root.iterdir() if (path / "rgb.txt").is_file()]
-        self._scenes: list[Scene] = []
-        self._depths: dict[str, dict[str, str]] = {}
-        self._poses: dict[str, dict[str, np.ndarray]] = {}
-        self._intrinsics: dict[str, tuple[float, ...]] = {}
-        for name in chosen(found, sequences, root, "sequences"):
-            folder = self.root / name
-            times, frames = _read_list(folder / "rgb.txt")
-            self._scenes.append(Scene(name, frames))
-            self._depths[name] = _matched(times, frames, *_read_list(folder / "depth.txt"))
-            self._poses[name] = _posed(times, frames, folder / "groundtruth.txt")
-            self._intrinsics[name] = tuple(intrinsics) if intrinsics is not None else _by_name(name)
-        if not self._scenes:
-            way_out = "; unpack the sequences' .tgz files there" if any(self.root.glob("*.tgz")) else ""
-            if (self.root / "rgb.txt").is_file():
-                way_out = f"; this is a sequence: give the folder above, {str(self.root.parent)!r}"
-            way_out = way_out or "; for folders of plain images use data=folder"
-            raise DataError(f"data.root={str(root)!r}: no <sequence>/rgb.txt found there{way_out}")
+        return chosen(found, self._sequences, self.root, "sequences")
 
-    def __len__(self) -> int:
-        return len(self._scenes)
+    def scenes_in(self, part: str) -> Sequence[Scene]:
+        return [Scene(part, _recorded(self.root / part).frames)]
 
-    def scene(self, index: int) -> Scene:
-        return self._scenes[index]
+    def watched(self, scene: Scene) -> Sequence[Path]:
+        return [self.root / scene.name / name for name in LISTS]
+
+    def _nothing(self) -> str:
+        way_out = "; unpack the sequences' .tgz files there" if any(self.root.glob("*.tgz")) else ""
+        if (self.root / "rgb.txt").is_file():
+            way_out = f"; this is a sequence: give the folder above, {str(self.root.parent)!r}"
+        return f"no <sequence>/rgb.txt found there{way_out or '; for folders of plain images use data=folder'}"
 
     def read(self, scene: Scene, frame: str, *, at_least: int | None = None, geometry: bool = False) -> Frame:
         path = self.file(scene, frame)
         if not geometry:
             return Frame(open_image(path, at_least))
-        image = open_image(path)
-        file = self._depths[scene.name].get(frame)
-        depth = None if file is None else read_grey(self.root / scene.name / file, image.size) / DEPTH_SCALE
-        return Frame(image, depth, self._camera(scene, frame, image.size))
+        size, file = image_size(path), self._noted(scene).depths.get(frame)
+        depth = None if file is None else read_grey(self.root / scene.name / file, size) / DEPTH_SCALE
+        return Frame(open_image(path, at_least), depth, self._camera(scene, frame, size), size)
 
     def file(self, scene: Scene, frame: str) -> Path:
         return self.root / scene.name / frame
@@ -108,12 +108,33 @@ class TumRGBD(SceneSource):
 
     def _camera(self, scene: Scene, frame: str, size: tuple[int, int]) -> Camera | None:
         """The camera of a frame whose image has `size` = (width, height)."""
-        cam2world = self._poses[scene.name].get(frame)
+        cam2world = self._noted(scene).poses.get(frame)
         if cam2world is None:
             return None
-        focal_x, focal_y, x, y = self._intrinsics[scene.name]
+        focal_x, focal_y, x, y = self._intrinsics or _by_name(scene.name)
         matrix = pinhole(focal_x, focal_y, x + 0.5, y + 0.5)
         return Camera(resized(matrix, SIZE, size, self.file(scene, frame)), cam2world.copy())
+
+    def _noted(self, scene: Scene) -> _Recorded:
+        try:
+            return _recorded(self.root / scene.name)
+        except DataError as error:  # a list was rewritten since
+            raise OSError(str(error)) from error
+
+
+class _Recorded(NamedTuple):
+    """What the lists of a sequence say: its frames, and of those that have one the depth map and the pose, cam2world."""
+
+    frames: list[str]
+    depths: dict[str, str]
+    poses: dict[str, np.ndarray]
+
+
+@lru_cache(maxsize=64)
+def _recorded(folder: Path) -> _Recorded:
+    times, frames = _read_list(folder / "rgb.txt")
+    depths = _matched(times, frames, *_read_list(folder / "depth.txt"))
+    return _Recorded(frames, depths, _posed(times, frames, folder / "groundtruth.txt"))
 
 
 def _by_name(sequence: str) -> tuple[float, ...]:

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from muskie.data.crops import Crop
 from muskie.data.geometry_check import WITH_GEOMETRY, camera_problem, known_depth, size_problem
-from muskie.data.images import Crop, decode
+from muskie.data.images import decode
 from muskie.data.scene import Frame
 from muskie.errors import ConfigError, DataError, MuskieError
 from muskie.evaluation.views.view_set import ViewSet

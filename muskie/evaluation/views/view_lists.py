@@ -152,10 +152,15 @@ class ViewList:
         if outside:
             part = {"heldout": "held-out", "train": "training"}[index.part]
             first = next(number for number, views in enumerate(sets) if outside & {*views.identities})
+            beside = (
+                "a list of what a run held out is drawn beside this run, which tells its hold-out: outputs/RUN freeze=FILE. "
+                if index.part == "heldout"
+                else ""
+            )
             raise DataError(
                 f"{self._name}: {len(outside)} of {len(wanted)} frames are not among the {part} frames of the data: "
-                f"{shown(sorted(outside))} (the first in sample {first}, counted from 0); part=all measures them all the "
-                f"same, and the table says who was trained on them"
+                f"{shown(sorted(outside))} (the first in sample {first}, counted from 0); {beside}part=all measures these "
+                f"all the same, trained on or not, and the table says how many of them each model has seen"
             )
 
 

@@ -93,9 +93,12 @@ def test_another_part_of_the_data(root: Path, tmp_path: Path) -> None:
     write_list(tmp_path / "list.json", sets, {})
     choice = ViewChoice(list=str(tmp_path / "list.json"))
     with pytest.raises(
-        DataError, match=r"6 of 12 frames are not among the held-out frames of the data: .* sample 0, .*part=all"
+        DataError,
+        match=r"6 of 12 frames are not among the held-out frames .* sample 0, .*outputs/RUN freeze=FILE\..*part=all",
     ):
         choice.choose(SceneIndex([SevenScenes(root)], "heldout", HoldOut(0.5)))
+    with pytest.raises(DataError, match=r"6 of 12 frames are not among the training frames (?!.*freeze=).*part=all"):
+        choice.choose(SceneIndex([SevenScenes(root)], "train", HoldOut(0.5)))
     only = SceneIndex([SevenScenes(root)], "heldout", HoldOut(0.5))
     write_list(tmp_path / "held.json", ViewChoice("strided", None, distance=1).choose(only), {})
     assert len(ViewChoice(list=str(tmp_path / "held.json")).choose(only)) == 3

@@ -1,0 +1,95 @@
+"""Which scene a request gets: drawn from all, or, of sources that are read in a stream, the next one there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from torch.utils.data import get_worker_info
+
+from muskie.data.index import Place, SceneIndex
+from muskie.data.requests import Request
+from muskie.data.scene import SceneSource
+from muskie.data.shards.order import Turn
+
+
+@dataclass(frozen=True)
+class BatchLayout:
+    """How requests are dealt to ranks, micro-batches and data workers.
+
+    Attributes:
+        batch_size: scenes of a rank's micro-batch.
+        groups: sizes of a load, each a batch of its own.
+        accumulate: micro-batches of an optimiser step.
+        rank, world: this process among all.
+    """
+
+    batch_size: int
+    groups: int = 1
+    accumulate: int = 1
+    rank: int = 0
+    world: int = 1
+
+    def turn(self, request: Request, workers: int) -> Turn:
+        """Whose turn a request is: batches go to the data workers in turn."""
+        micro, rest = divmod(request.sample, self.batch_size * self.world)
+        batch = (request.load * self.accumulate + micro) * self.groups + request.group
+        reader = self.rank * workers + batch % workers
+        number = batch // workers * self.batch_size + rest % self.batch_size
+        return Turn(reader, self.world * workers, number, self.batch_size)
+
+    def request(self, turn: Turn, number: int, workers: int) -> Request:
+        """The request that was sample `number` of a turn's reader: the inverse of `turn`."""
+        row, within = divmod(number, self.batch_size)
+        batch = row * workers + turn.reader % workers
+        rest, group = divmod(batch, self.groups)
+        load, micro = divmod(rest, self.accumulate)
+        return Request(load, group, (micro * self.world + self.rank) * self.batch_size + within)
+
+
+class Turns:
+    """Places for requests.
+
+    Args:
+        index: of all places.
+        seed: of the run.
+        generator: the first draws of a request.
+        layout: None: nothing is streamed.
+    """
+
+    def __init__(
+        self,
+        index: SceneIndex,
+        seed: int,
+        generator: Callable[[Request], np.random.Generator],
+        layout: BatchLayout | None,
+    ) -> None:
+        self.index, self.seed, self.generator, self.layout = index, seed, generator, layout
+        self._counted, self._reader = 0, -1
+        self._before: Counter[int] = Counter()
+
+    def draw(self, rng: np.random.Generator, request: Request) -> Place:
+        """The place of a request, with its own generator."""
+        source = self.index.draw_source(rng)
+        if self.layout is None or not source.streams:
+            return self.index.draw_place(rng, source)
+        worker = get_worker_info()
+        workers = 1 if worker is None else worker.num_workers
+        turn = self.layout.turn(request, workers)
+        if len(self.index.sources) > 1:
+            turn = turn._replace(number=self._taken_before(source, turn, workers))
+        scene = source.scene(source.streamed(turn, self.seed))
+        return Place(source, scene, scene.frames)
+
+    def _taken_before(self, source: SceneSource, turn: Turn, workers: int) -> int:
+        """How many earlier samples of this reader were of a source: what came before is drawn again, and remembered."""
+        assert self.layout is not None
+        if (self._reader, self._counted > turn.number) != (turn.reader, False):
+            self._counted, self._reader, self._before = 0, turn.reader, Counter()
+        for number in range(self._counted, turn.number):
+            earlier = self.layout.request(turn, number, workers)
+            self._before[id(self.index.draw_source(self.generator(earlier)))] += 1
+        self._counted = turn.number
+        return self._before[id(source)]
