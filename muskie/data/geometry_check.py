@@ -11,7 +11,10 @@ from muskie.data.index import Place, SceneIndex
 from muskie.data.scene import Camera, Frame, SceneSource
 from muskie.errors import DataError
 
-WITH_GEOMETRY = "data=synthetic, sevenscenes, scannet, navi, nrgbd, co3d, tum, eth3d, dtu"
+WITH_GEOMETRY = (
+    "data=synthetic, sevenscenes, scannet, scannetpp, arkitscenes, blendedmvs, hypersim, wildrgbd, megadepth, waymo, "
+    "vkitti2, navi, nrgbd, co3d, tum, eth3d, dtu, colmap, nerfstudio, shards"
+)
 """Sources that have depth and cameras."""
 
 RIGID = 1e-2

@@ -17,7 +17,7 @@ from muskie.data.scene import SceneSource
 from muskie.errors import ConfigError, MuskieError
 
 MIXTURE = ("weight",)
-"""Keys of a source that are not its class's."""
+"""Keys of a source in a mixture that are not its class's."""
 
 
 def build_sources(data: Mapping[str, Any]) -> list[SceneSource]:
@@ -46,7 +46,8 @@ def read_sources(data: Mapping[str, Any]) -> list[tuple[str, Callable[..., Any],
     makers, problems = [], []
     for key, node in _nodes(data).items():
         target = resolve_target(node, key)
-        arguments = {name: value for name, value in node.items() if name not in ("_target_", *MIXTURE)}
+        own = ("_target_", *(MIXTURE if "sources" in data else ()))
+        arguments = {name: value for name, value in node.items() if name not in own}
         values, wrong = check_section(key, arguments, schema(target))
         problems += [*wrong, *(f"{key}.{name} must be given" for name in required(target) if name not in arguments)]
         makers.append((key, target, values))
@@ -60,7 +61,7 @@ def _weights(data: Mapping[str, Any]) -> tuple[dict[str, float], list[str]]:
     """How often each source is drawn against the others, by key, and what is wrong with that, in words."""
     weights, problems = {}, []
     for key, node in _nodes(data).items():
-        weight = node.get("weight", 1.0)
+        weight = node.get("weight", 1.0) if "sources" in data else 1.0
         if not isinstance(weight, int | float) or isinstance(weight, bool) or not 0 < weight < math.inf:
             problems.append(
                 f"{key}.weight={weight!r}: expected a number above 0, e.g. 2 to draw it twice as often as others"

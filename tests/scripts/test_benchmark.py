@@ -6,6 +6,7 @@ import importlib
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,7 @@ def test_a_step_is_the_trainers(tmp_path: Path) -> None:
     optim = OptimConfig(lr=1e-3)
     trainer = Trainer(task, TrainerConfig(batch_size=1), optim, RunPlan(1, 0, sizes=2), ranks, tmp_path, telemetry)  # type: ignore[arg-type]
     before = {name: weight.clone() for name, weight in step.model.state_dict().items()}
-    trainer.fit([Views(torch.empty(0), [0], ["nowhere"], []) for _ in range(2)])
+    trainer.fit([Views(torch.empty(0), [0], ["nowhere"], ["none"], Counter(), []) for _ in range(2)])
     step()
     trained = task.model.state_dict()
     for name, weight in step.model.state_dict().items():

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -136,7 +137,7 @@ class Handlers(Dataset[Views]):
 
     def __getitem__(self, request: Request) -> Views:
         ignored = [signal.getsignal(number) is signal.SIG_IGN for number in (signal.SIGINT, signal.SIGTERM)]
-        return Views(torch.zeros(1), [os.getpid()], [str(ignored)], [])
+        return Views(torch.zeros(1), [os.getpid()], [str(ignored)], ["handlers"], Counter(), [])
 
 
 def test_data_workers_leave_signals_to_the_parent() -> None:

@@ -37,9 +37,16 @@ def write_arrays(file: Path, arrays: Mapping[str, np.ndarray], noted: Mapping[st
         save_file(whole, beside, metadata={"muskie": json.dumps({**noted, "version": VERSION})})
         with beside.open("rb") as written:
             os.fsync(written.fileno())
+        beside.chmod(0o666 & ~_umask())  # the library lets nobody else read it
         beside.replace(file)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def read_arrays(file: Path, needed: Collection[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -78,7 +78,7 @@ def read_posed(
         frame = views.source.read(views.scene, name, at_least=max(size), geometry=True)
         frame = replace(frame, image=decode(frame.image))
         if frame.depth is None and not depth:
-            frame = replace(frame, depth=np.zeros(frame.image.size[::-1], dtype=np.float32))
+            frame = replace(frame, depth=np.zeros(frame.size[::-1], dtype=np.float32))
         if frame.depth is None or frame.camera is None:
             what = "depth" if frame.depth is None else "camera"
             raise NoGeometry(
@@ -103,7 +103,7 @@ def read_posed(
 
 
 def _crop(frame: Frame, size: tuple[int, int], crop: str) -> Crop:
-    width, height = frame.image.size
+    width, height = frame.size
     aspect = size[1] / size[0]
     rows, columns = np.nonzero(frame.depth > 0 if crop == "object" and frame.depth is not None else np.zeros((0, 0)))
     if not len(rows):

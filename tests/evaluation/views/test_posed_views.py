@@ -221,12 +221,15 @@ def test_nothing_that_can_be_read() -> None:
 
 
 def test_the_message_names_all_data_sets_that_have_both() -> None:
-    """A new one must be named as well; folders of pictures have neither, lists and videos no depth, a mixture is none."""
+    """A new one must be named as well; folders, videos and annotated sequences have neither, some no depth, a mixture is
+    none."""
     there = {path.stem for path in (Path(__file__).parents[3] / "configs" / "data").glob("*.yaml")}
     with pytest.raises(DataError) as error:
         batches(Plate([WHOLE], without="depth"), (0,))
     named = str(error.value).split("sources with both: data=")[1].split(", ")
-    assert {*named} == there - {"folder", "pairs", "realestate10k", "sevenscenes_and_rooms"} and len(named) == 9
+    neither = {"folder", "video", "annotations"}
+    no_depth = {"pairs", "realestate10k", "dl3dv"}
+    assert {*named} == there - neither - no_depth - {"sevenscenes_and_rooms"} and len(named) == 20
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -1,0 +1,120 @@
+"""Samples of a data set as the data loader gives them, with what it does not hand on: which frames they are, and where in the
+crops the object of the scene is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from muskie.data.dataset import ViewDataset, Views
+from muskie.data.geometry_check import geometry_problem, size_problem
+from muskie.data.images import Picture, decode
+from muskie.data.posed_dataset import PosedDataset, PosedScenes
+from muskie.data.requests import Request
+from muskie.data.scene import Frame, Scene, SceneSource
+from muskie.errors import ConfigError
+from muskie.training.training_data import TrainingData
+from muskie.visualization.data_page import DataSample
+
+Read = tuple[SceneSource, Scene, str]
+"""A frame that was read and can be used."""
+
+
+class DrawnSamples:
+    """The scenes that one process trains on, in their order.
+
+    Args:
+        data: what is drawn from.
+        geometry: with depth and cameras, cropped as in fine-tuning; else as in pre-training.
+    """
+
+    def __init__(self, data: TrainingData, geometry: bool) -> None:
+        self.data, self.geometry = data, geometry
+        plan, trainer = data.plan, data.settings["trainer"]
+        self.per_load: int = trainer.batch_size * trainer.accumulate
+        self.count = plan.loads * self.per_load
+        self.group = max(range(len(plan.sizes)), key=lambda number: plan.sizes[number])
+        self.told: list[str] = []
+        """What was passed over on the way, and why."""
+
+    def check(self, numbers: Sequence[int]) -> None:
+        """Raises `ConfigError` if there is a sample that no step of the run has."""
+        if outside := [number for number in numbers if not 0 <= number < self.count]:
+            raise ConfigError(
+                f"--samples {outside[0]}: expected 0 to {self.count - 1}, the scenes that one process trains on "
+                f"({self.data.plan.loads} loads of {self.per_load}); trainer.steps=N or trainer.batch_size=N makes more"
+            )
+
+    def sample(self, number: int) -> DataSample:
+        """Sample `number`, 0 <= number < count.
+
+        Raises:
+            DataError: none of the scenes drawn for it can be used.
+        """
+        load, sample = divmod(number, self.per_load)
+        request = Request(load, self.group, sample)
+        with self._reading(_as_it_is) as read:
+            views = self._dataset(self.data.settings["augment"])[request]
+        self.told += map(str, views.unreadable)
+        frames = read[-views.images.shape[1] :]  # what was read before belongs to scenes that were passed over
+        name = f"sample {number}: {views.places[0]}\n{self._how()}"
+        shown = DataSample(name, [frame for _, _, frame in frames], views.images[0], self._masks(request, frames))
+        if not isinstance(views, PosedScenes):
+            return shown
+        return replace(shown, depth=views.depth[0], intrinsics=views.intrinsics[0], cam2world=views.cam2world[0])
+
+    def _how(self) -> str:
+        return f"cropped as in {'fine-tuning' if self.geometry else 'pre-training'}"
+
+    def _dataset(self, crops: Any) -> ViewDataset | PosedDataset:
+        kind = PosedDataset if self.geometry else ViewDataset
+        return kind(self.data.index, self.data.plan, crops)
+
+    def _masks(self, request: Request, frames: Sequence[Read]) -> Tensor | None:
+        """Object masks cropped as the views are, bool [V, H, W]; None: there are none. The loader draws the same for a request
+        whatever the pictures show, so here they show the masks."""
+        if all(source.mask(scene, frame) is None for source, scene, frame in frames):
+            return None
+        crops = self.data.settings["augment"]
+        with self._reading(_mask_for_picture):
+            views: Views = self._dataset(crops if self.geometry else replace(crops, jitter=0.0))[request]
+        return views.images[0, :, 0] > 127
+
+    @contextmanager
+    def _reading(self, seen_as: Any) -> Iterator[list[Read]]:
+        """Sources read frames as `seen_as` has them, and what can be used of it is written down."""
+        read: list[Read] = []
+        for source in self.data.sources:
+            object.__setattr__(source, "read", partial(_read, source, source.read, seen_as, read))  # one may be frozen
+        try:
+            yield read
+        finally:
+            for source in self.data.sources:
+                object.__delattr__(source, "read")
+
+
+def _read(source: SceneSource, method: Any, seen_as: Any, read: list[Read], scene: Scene, name: str, **how: Any) -> Frame:
+    frame: Frame = method(scene, name, **how)
+    frame = replace(frame, image=seen_as(source, scene, name, decode(frame.image)))
+    if not how.get("geometry") or not (geometry_problem(frame) or size_problem(frame)):
+        read.append((source, scene, name))
+    return frame
+
+
+def _as_it_is(source: SceneSource, scene: Scene, name: str, image: Picture) -> Picture:
+    return image
+
+
+def _mask_for_picture(source: SceneSource, scene: Scene, name: str, image: Picture) -> Picture:
+    mask = source.mask(scene, name)
+    if mask is None:
+        return Picture(np.zeros_like(image.pixels))
+    resized = Image.fromarray(mask.astype(np.uint8) * 255).resize(image.size, Image.Resampling.NEAREST)
+    return Picture(np.repeat(np.asarray(resized)[..., None], 3, axis=2))
