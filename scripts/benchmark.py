@@ -2,12 +2,14 @@
 
     python scripts/benchmark.py step --model muskie_base --size 224 --views 8 --batch 8 --precision bf16 --compile
     python scripts/benchmark.py step --size 224 384 512 --json
-    python scripts/benchmark.py data data=sevenscenes data.root=... plan.sizes=[224] trainer.workers=4
+    python scripts/benchmark.py loader data=sevenscenes data.root=... plan.sizes=[224] trainer.workers=4
+    python scripts/benchmark.py data --photographs FOLDER --sevenscenes PATH
     python scripts/benchmark.py evaluation --model muskie_base --size 512 --views 8 --queries 100
     python scripts/benchmark.py reconstruct --model outputs/RUN --size 224 --views 1 4 16 64
 
 `step` runs optimiser steps on random images and says how fast they are, against how fast the same matrix products and
-attention calls run bare. `data` runs the loader alone; it takes the overrides that `main.py` takes. `evaluation` runs
+attention calls run bare. `loader` runs the data loader alone; it takes the overrides that `main.py` takes. `data` loads
+large JPEGs in turns with the plain way of doing it, and says what an index of many scenes costs. `evaluation` runs
 multi-view correspondence on random images, in turns with the forward passes that it needs. `reconstruct` reconstructs
 random images, each number of views in a process of its own, and says what time and memory it took.
 """
@@ -20,7 +22,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks import evaluating, loading, reconstructing, steps
+from benchmarks import data, evaluating, loader, reconstructing, steps
 
 from muskie.errors import errors_in_words
 
@@ -29,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
-    for part in (steps, loading, evaluating, reconstructing):
+    for part in (steps, loader, data, evaluating, reconstructing):
         part.add_command(commands)
     return parser
 

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if argv is None else argv)
     with interruptible(), errors_in_words():
         if words[:1] == ["data"]:
-            paths = data.draw(data.build_parser().parse_intermixed_args(words[1:]))
+            paths = data.draw(data.read_words(words[1:]))
         else:
             paths = models.draw(models.build_parser(__doc__).parse_args(words))
         for path in paths:

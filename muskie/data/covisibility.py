@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from muskie.data.geometry_check import geometry_problem, known_depth
+from muskie.data.geometry_check import geometry_problem, known_depth, size_problem
+from muskie.data.images import decode
 from muskie.data.index import Place
 from muskie.data.listing.listed import ListedSource
 from muskie.data.listing.table import FrameNames
@@ -95,8 +98,9 @@ def _look(source: SceneSource, scene: Scene, name: str) -> View | None:
     """A frame's depth and camera; None where it has none that can be used."""
     try:
         frame: Frame = source.read(scene, name, at_least=1, geometry=True)
+        frame = replace(frame, image=decode(frame.image))
     except OSError:
         return None
-    if geometry_problem(frame) or frame.depth is None or frame.camera is None:
+    if geometry_problem(frame) or size_problem(frame) or frame.depth is None or frame.camera is None:
         return None
     return View(known_depth(frame.depth), frame.camera.intrinsics, frame.camera.cam2world)

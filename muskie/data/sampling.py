@@ -15,7 +15,8 @@ def choose_views(rng: np.random.Generator, place: Place, shape: LoadShape) -> li
     """All frame numbers of a place in the order in which to try them, of which the first readable `shape.views` are taken;
     `shape.sampling` says how. A place of fewer frames than views gives them again, if `shape.repeat` allows it."""
     order = _BY_NAME[shape.sampling](rng, place, shape)
-    return order * -(-shape.views // len(order)) if shape.repeat else order
+    # As often as it takes if a single one of them can be read.
+    return order * shape.views if shape.repeat and len(order) < shape.views else order
 
 
 def draw_frames(rng: np.random.Generator, frames: int, views: int, window: int, stride: int) -> list[int]:

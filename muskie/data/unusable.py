@@ -62,7 +62,7 @@ class Ledger:
             whole.skipped.update(ledger.skipped)
             for source, messages in ledger.messages.items():
                 kept = whole.messages.setdefault(source, {})
-                kept.update(dict.fromkeys([*messages][: FIRST - len(kept)]))
+                kept.update(dict.fromkeys([one for one in messages if one not in kept][: FIRST - len(kept)]))
         return whole
 
     def scalars(self, labels: Sequence[str]) -> dict[str, float]:

@@ -27,17 +27,21 @@ from visualizing.writing import check_out, file_name, write_page
 CONFIGS = Path(__file__).parents[2] / "configs"
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+def read_words(words: Sequence[str]) -> argparse.Namespace:
+    """The command line; overrides may stand anywhere among the options."""
+    overrides = [word for word in words if word.startswith(("+", "~")) or ("=" in word and not word.startswith("-"))]
     form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("visualize.py data", description=__doc__, formatter_class=form)
+    parser = argparse.ArgumentParser(
+        "visualize.py data", "visualize.py data key=value ... [options]", description=__doc__, formatter_class=form
+    )
     add = parser.add_argument
-    add("overrides", nargs="*", help="e.g. data=sevenscenes data.root=PATH plan.sizes=[224] plan.views=4")
     add("--samples", nargs="+", type=int, default=[0, 1, 2], help="numbers of samples, from 0 (default: 0 1 2)")
     add("--crops", choices=("geometry", "pretrain"), help="those of fine-tuning, with depth and cameras, or of pre-training")
     add("--config-dir", type=Path, help="a folder with YAML files of your own in data/")
     add("--out", type=Path, default=Path("pictures"), help="folder (default: pictures)")
-    return parser
+    arguments = parser.parse_args([word for word in words if word not in overrides])
+    arguments.overrides = overrides
+    return arguments
 
 
 def draw(arguments: argparse.Namespace) -> Iterator[Path]:

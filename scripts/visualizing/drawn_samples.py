@@ -1,5 +1,5 @@
-"""Samples of a data set as the data loader gives them, with what it does not hand on: which frames they are, and where in the
-crops the object of the scene is."""
+"""Samples of a data set as the data loader gives them, with what it does not hand on: which frames they are, and where in
+the crops the object of the scene is."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ class DrawnSamples:
         return kind(self.data.index, self.data.plan, crops)
 
     def _masks(self, request: Request, frames: Sequence[Read]) -> Tensor | None:
-        """Object masks cropped as the views are, bool [V, H, W]; None: there are none. The loader draws the same for a request
-        whatever the pictures show, so here they show the masks."""
-        if all(source.mask(scene, frame) is None for source, scene, frame in frames):
+        """Object masks cropped as the views are, bool [V, H, W]; None: there are none. The loader draws the same for a
+        request whatever the pictures show, so here they show the masks."""
+        if all(_mask(*frame) is None for frame in frames):
             return None
         crops = self.data.settings["augment"]
         with self._reading(_mask_for_picture):
@@ -113,8 +113,16 @@ def _as_it_is(source: SceneSource, scene: Scene, name: str, image: Picture) -> P
 
 
 def _mask_for_picture(source: SceneSource, scene: Scene, name: str, image: Picture) -> Picture:
-    mask = source.mask(scene, name)
+    mask = _mask(source, scene, name)
     if mask is None:
         return Picture(np.zeros_like(image.pixels))
     resized = Image.fromarray(mask.astype(np.uint8) * 255).resize(image.size, Image.Resampling.NEAREST)
     return Picture(np.repeat(np.asarray(resized)[..., None], 3, axis=2))
+
+
+def _mask(source: SceneSource, scene: Scene, name: str) -> np.ndarray | None:
+    """As of the source; None too where it cannot be read, for the frame can."""
+    try:
+        return source.mask(scene, name)
+    except OSError:
+        return None

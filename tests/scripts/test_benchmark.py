@@ -207,17 +207,17 @@ def test_step_prints_a_table(benchmark: Callable[[str], None], capsys: pytest.Ca
     assert "overhead" not in printed and "memory: step" in printed
 
 
-def test_data_prints_what_it_measured(
+def test_loader_prints_what_it_measured(
     benchmark: Callable[[str], None], capsys: pytest.CaptureFixture[str], image_root: Path
 ) -> None:
     loader = "plan.sizes=[16,24] trainer.batch_size=2 trainer.workers=0"
-    benchmark(f"data data=folder data.root={image_root} {loader} --loads 2 --json")
+    benchmark(f"loader data=folder data.root={image_root} {loader} --loads 2 --json")
     result = json.loads(capsys.readouterr().out)
     assert (result["sizes"], result["views"], result["batch_size"], result["workers"]) == ([16, 24], 4, 2, 0)
     assert result["images_per_s"] > 0 and result["first_load_s"] > 0 and result["unreadable_images"] == 0
     pixels = (16**2 + 24**2) / 2
     assert result["megapixels_per_s"] == pytest.approx(result["images_per_s"] * pixels / 1e6)
-    benchmark("data plan.sizes=[16] trainer.batch_size=1 trainer.workers=0 --loads 1")
+    benchmark("loader plan.sizes=[16] trainer.batch_size=1 trainer.workers=0 --loads 1")
     printed = capsys.readouterr().out
     assert "synthetic, 1 x 4 views at 16 px, workers: 0" in printed and "images/s" in printed
 

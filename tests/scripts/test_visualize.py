@@ -76,7 +76,7 @@ def test_rows_and_columns(
     assert torch.equal(one, other) and not torch.equal(one, before)
     fresh = create_model("muskie_tiny", width=32, depth=1, heads=2, seed=3)
     sample = of_run(run, [0], 8)[0]
-    expected = importlib.import_module("visualize").reconstruction(ours(fresh, "fresh"), sample.images, sample.mask)
+    expected = importlib.import_module("visualizing.models").reconstruction(ours(fresh, "fresh"), sample.images, sample.mask)
     shown = before.unflatten(-1, (12, side))[:, ::8, :4, ::8].permute(2, 0, 1, 3)
     assert torch.equal(shown, expected), "the weights that the run began with"
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import sys
 import time
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from muskie.data.listing.kept import alone, anew_is_wanted, index_file
 from muskie.data.listing.overlaps import OverlapTable, read_overlaps
 from muskie.data.listing.table import SceneTable
 from muskie.data.listing.table_file import Unusable, read_table, write_table
@@ -28,17 +27,15 @@ from muskie.errors import ConfigError, DataError
 THREADS = 16
 """That look at folders side by side: it is waiting for the disk that takes long."""
 
-ANEW = "MUSKIE_INDEX_ANEW"
-"""Environment: whether to look anew at every source, whatever is kept of it."""
-
 
 class ListedSource(SceneSource):
     """A source whose scenes are found in the parts of a folder, and kept in an index file.
 
     A subclass names its `parts`, which is quick, and lists the scenes of one part, which is not; its constructor ends with
     `self._list(...)`. Nothing is looked at if an index file of the same class, root and arguments is there and the folders
-    that it was made of have not changed (of many, those of a sample of `WATCHED`). Index files lie in the folder
-    `MUSKIE_CACHE`, or `~/.cache/muskie`; without one that can be written to, every start looks anew.
+    that it was made of have not changed (of many, those of a sample of `WATCHED`), and what could not be opened then still
+    cannot. Index files lie in the folder `MUSKIE_CACHE`, or `~/.cache/muskie`; without one that can be written to, every
+    start looks anew.
 
     What cannot be opened is left out and kept in `problems`; all of it is an error.
     """
@@ -46,6 +43,15 @@ class ListedSource(SceneSource):
     root: Path
     problems: list[str]
     """What could not be listed, and why."""
+
+    index_file: Path
+    """Where the index is kept, if there is a place to write."""
+
+    looked_for: str | None
+    """Why the folders were looked at, in words, empty where nothing was kept; None: they were not."""
+
+    index_seconds: float
+    """How long it took to read the index, or to make it."""
 
     @abstractmethod
     def parts(self) -> Sequence[str]:
@@ -109,6 +115,11 @@ class ListedSource(SceneSource):
     def __len__(self) -> int:
         return len(self._table) if self._kept is None else len(self._kept)
 
+    @property
+    def table(self) -> SceneTable:
+        """All scenes, those included that `min_images` leaves out."""
+        return self._table
+
     def scene(self, index: int) -> Scene:
         return self._table[index if self._kept is None else int(self._kept[index])]
 
@@ -135,27 +146,14 @@ class ListedSource(SceneSource):
             "arguments": json.loads(json.dumps(arguments, sort_keys=True)),
         }
         self.index_file = index_file(self.name, made_of)
-        with _alone(self.index_file) as can_write:
-            why = "it was asked for" if os.environ.get(ANEW) else self._read(made_of)
-            if why is None:
-                return
-            if why:
-                print(f"{self.name}: looks at {self.root} anew, for {why}", file=sys.stderr)
-            made, scenes = time.time_ns(), self.arranged(self._look())
-            self._table = SceneTable.of(scenes)
-            # An empty root is not worth keeping: whoever mends it shall not have to know of the file.
-            if can_write and scenes:
-                noted = {
-                    "made_of": made_of,
-                    "problems": self.problems,
-                    "made": made,
-                    "watched": self._times(scenes),
-                }
-                try:
-                    write_table(self.index_file, self._table, noted)
-                    self._table, _ = read_table(self.index_file)
-                except (OSError, Unusable) as error:
-                    print(f"{self.name}: its index cannot be kept in {self.index_file.parent} ({error})", file=sys.stderr)
+        began = time.perf_counter()
+        self.problems = []
+        self._made: int | None = None
+        with alone(self.index_file) as can_write:
+            self.looked_for = "it was asked for" if anew_is_wanted() else self._read(made_of)
+            if self.looked_for is not None:
+                self._make(made_of, can_write)
+        self.index_seconds = time.perf_counter() - began
 
     def _read(self, made_of: Mapping[str, Any]) -> str | None:
         """Takes the file's table; or why not, in words, empty where there is none."""
@@ -169,22 +167,53 @@ class ListedSource(SceneSource):
             return f"its index {self.index_file} is of another source: {noted.get('made_of')}"
         if what := changed(noted["watched"], noted["made"]):
             return what
-        self._table, self.problems = table, list(noted["problems"])
+        if failed := noted.get("failed"):
+            self.parts()  # which notes what listing a part may need
+            # Whoever gave the right to read one has changed no folder.
+            if able := [part for part in failed if not isinstance(self._try(part), OSError)]:
+                return f"{able[0]} can be read now"
+        self._table, self._made, self.problems = table, noted["made"], list(noted["problems"])
         return None
 
-    def _look(self) -> list[Scene]:
-        """Lists all parts, in their order."""
-        parts, scenes = self.parts(), []
+    def _make(self, made_of: Mapping[str, Any], can_write: bool) -> None:
+        """Looks at everything, and keeps what it finds."""
+        if self.looked_for:
+            print(f"{self.name}: looks at {self.root} anew, for {self.looked_for}", file=sys.stderr)
+        made = time.time_ns()
+        found, failed, bare = self._look()
+        scenes = self.arranged(found)
+        self._table = SceneTable.of(scenes)
+        # An empty root is not worth keeping: whoever mends it shall not have to know of the file.
+        if not can_write or not scenes:
+            return
+        watched = self._times(scenes, bare)
+        noted = {"made_of": made_of, "problems": self.problems, "failed": failed, "made": made, "watched": watched}
+        try:
+            write_table(self.index_file, self._table, noted)
+            self._table, _ = read_table(self.index_file)
+            self._made = made
+        except (OSError, Unusable) as error:
+            print(f"{self.name}: its index cannot be kept in {self.index_file.parent} ({error})", file=sys.stderr)
+
+    def _look(self) -> tuple[list[Scene], list[str], list[str]]:
+        """Lists all parts, in their order: scenes, parts that could not be opened, and parts and scenes without frames."""
         self.problems = []
+        parts = self.parts()
+        scenes, failed, bare = [], [], []
         bar = tqdm(total=len(parts), desc=f"indexing {self.name}", unit=" parts", delay=1, disable=None, leave=False)
         with ThreadPoolExecutor(THREADS) as pool, bar:
             for part, found in zip(parts, pool.map(self._try, parts), strict=True):
                 bar.update()
                 if isinstance(found, OSError):
-                    self.problems.append(f"{part}: {found.strerror or found}")
+                    # A part may be deep: which of its folders it is.
+                    where = f" ({found.filename})" if found.strerror and found.filename else ""
+                    self.problems.append(f"{part}: {found.strerror or found}{where}")
+                    failed.append(part)
                 else:
                     scenes += [scene for scene in found if scene.frames]
-        return scenes
+                    bare += [scene.name for scene in found if not scene.frames]
+                    bare += [] if found else [part]
+        return scenes, failed, bare
 
     def _try(self, part: str) -> Sequence[Scene] | OSError:
         try:
@@ -192,43 +221,32 @@ class ListedSource(SceneSource):
         except OSError as error:
             return error
 
-    def _times(self, scenes: Sequence[Scene]) -> dict[str, int]:
-        """When what was looked at had last changed."""
-        watched = {path for scene in scenes for path in self.watched(scene)}
-        above = {folder for path in watched for folder in path.parents if folder.is_relative_to(self.root)}
-        return times({self.root} | (above - watched)) | times(watched)
+    def _times(self, scenes: Sequence[Scene], bare: Sequence[str]) -> dict[str, int]:
+        """When what was looked at had last changed; where nothing was found, something may be put."""
+        root = self.root.absolute()  # who reads the index may stand in another folder
+        watched = {path.absolute() for scene in scenes for path in self.watched(scene)}
+        above = {folder for path in watched for folder in path.parents if folder.is_relative_to(root)}
+        return times({root} | (above - watched)) | times(root / name for name in bare) | times(watched)
 
     def __getstate__(self) -> dict[str, Any]:
-        """A data worker that is started anew maps the file itself: pickling would copy it."""
+        """A data worker that is started anew maps the file itself, if it still is that of this table: pickling copies it."""
         state = {name: value for name, value in vars(self).items() if name != "overlap_table"}
-        if self.index_file.is_file():
+        if self._made is not None and self._mapped()[1] == self._made:
             del state["_table"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         if "_table" not in state:
-            self._table, _ = read_table(self.index_file)
+            table, made = self._mapped()
+            if table is None or made != self._made:
+                raise DataError(f"{self.name}: its index {self.index_file} was replaced while it was handed on; start again")
+            self._table = table
 
-
-def index_file(name: str, made_of: Mapping[str, Any]) -> Path:
-    """Where the index of a source is kept, by its class, root and arguments."""
-    folder = os.environ.get("MUSKIE_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "muskie"
-    digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()[:12]
-    return Path(folder) / "indexes" / f"{name}-{digest}.safetensors"
-
-
-@contextmanager
-def _alone(file: Path) -> Iterator[bool]:
-    """Keeps the other processes that want the same file waiting. False: there is no place to write."""
-    try:
-        import fcntl
-
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock = file.with_suffix(".lock").open("w")
-    except (OSError, ImportError):
-        yield False
-        return
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield True
+    def _mapped(self) -> tuple[SceneTable | None, int | None]:
+        """What the index file holds now, and when that was made."""
+        try:
+            table, noted = read_table(self.index_file)
+        except (OSError, Unusable):
+            return None, None
+        return table, noted.get("made")

@@ -29,20 +29,26 @@ class OverlapTable:
         self.steps, self.shares = steps, shares
 
     def of(self, frames: FrameNames, anchor: int) -> np.ndarray:
-        """float32 [len(frames)], the overlap of frame `anchor` of some frames of one scene with each of them."""
+        """float32 [len(frames)], the overlap of frame `anchor` of some frames of one scene with each of them; with
+        itself, 1."""
         row = frames.numbers[anchor]
         result = np.zeros(len(frames), dtype=np.float32)
         position = anchor + self.steps[row]
         known = (self.steps[row] != 0) & (position >= 0) & (position < len(frames))
         result[position[known]] = self.shares[row][known] / np.float32(255)
+        result[anchor] = 1
         return result
+
+    @staticmethod
+    def unknown(frames: int) -> tuple[np.ndarray, np.ndarray]:
+        """`steps` and `shares` of so many frames of which nothing is known."""
+        return np.zeros((frames, KEPT), dtype=np.int32), np.zeros((frames, KEPT), dtype=np.uint8)
 
     @staticmethod
     def rows(overlaps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """`steps` and `shares` of the frames of one scene from all overlaps [N, N]: of more than `KEPT` neighbours, so many
         spread evenly from the most to the least overlap, so that far ones are among them."""
-        count = len(overlaps)
-        steps, shares = np.zeros((count, KEPT), dtype=np.int32), np.zeros((count, KEPT), dtype=np.uint8)
+        steps, shares = OverlapTable.unknown(len(overlaps))
         for row, values in enumerate(overlaps):
             order = np.argsort(-values, kind="stable")
             order = order[(values[order] >= LEAST) & (order != row)]

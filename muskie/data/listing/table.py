@@ -108,6 +108,8 @@ class SceneTable(Sequence[Scene]):
         noted = [scene.numbers for scene in scenes if scene.numbers is not None]
         if noted:
             arrays["numbers"] = np.concatenate(noted).astype(np.float64)
+            if len(arrays["numbers"]) != len(arrays["frames_ends"]):
+                raise ValueError(f"{len(arrays['frames_ends'])} frames, and numbers of {len(arrays['numbers'])} of them")
         return SceneTable(arrays)
 
     def __len__(self) -> int:
@@ -115,7 +117,7 @@ class SceneTable(Sequence[Scene]):
 
     def digest(self) -> str:
         """Tells tables of other scenes or frames apart."""
-        parts = (self.arrays[name] for name in ("names", "frames", "scene_ends"))
+        parts = (self.arrays[name] for name in ("names", "names_ends", "frames", "frames_ends", "scene_ends"))
         return "-".join(f"{zlib.crc32(part.tobytes()):08x}" for part in parts)
 
     @property

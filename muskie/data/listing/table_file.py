@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def write_arrays(file: Path, arrays: Mapping[str, np.ndarray], noted: Mapping[st
         OSError: the folder cannot be written to.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f"{file.name}.{os.getpid()}")
+    beside = file.with_name(f"{file.name}.{secrets.token_hex(4)}")  # processes of two machines may have one number
     whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     try:
         save_file(whole, beside, metadata={"muskie": json.dumps({**noted, "version": VERSION})})
@@ -64,11 +65,16 @@ def read_arrays(file: Path, needed: Collection[str]) -> tuple[dict[str, np.ndarr
         raise
     except (OSError, SafetensorError, ValueError) as error:
         raise Unusable(f"it is broken ({error})") from error
-    if noted.get("version") != VERSION:
-        raise Unusable(f"it is of version {noted.get('version')}, and this is {VERSION}")
+    if not isinstance(noted, dict) or "version" not in noted:
+        raise Unusable("it is another program's")
+    if noted["version"] != VERSION:
+        raise Unusable(f"it is of version {noted['version']}, and this is {VERSION}")
     if missing := set(needed) - names:
         raise Unusable(f"it lacks {', '.join(sorted(missing))}")
-    return _map(file), noted
+    try:
+        return _map(file), noted
+    except KeyError as error:
+        raise Unusable(f"it holds numbers of another kind ({error})") from error
 
 
 def write_table(file: Path, table: SceneTable, noted: Mapping[str, Any]) -> None:

@@ -14,8 +14,8 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def add_command(commands: Any) -> None:
-    """`data` on the command line."""
-    data = commands.add_parser("data", help="the data loader alone", formatter_class=FORM)
+    """`loader` on the command line."""
+    data = commands.add_parser("loader", help="the data loader alone", formatter_class=FORM)
     data.add_argument("overrides", nargs="*", help="as for main.py, e.g. data=sevenscenes data.root=PATH plan.sizes=[224]")
     data.add_argument("--loads", type=int, default=20, help="loads to time, after a first one")
     data.add_argument("--json", action="store_true", help="print one line of JSON")
