@@ -78,11 +78,14 @@ def extended(before: Sequence[Entry], settings: str, index: SceneIndex | None = 
 
 
 def fingerprint(index: SceneIndex) -> str:
-    """Of the names of all scenes and frames of a part, in their order; those of sources without end are what their settings
-    say."""
+    """Of the names of all scenes and frames of a part, in their order, or of what their source knows them by; those of
+    sources without end are what their settings say."""
     digest = hashlib.blake2b(digest_size=12)
     for source in index.sources:
         if source.uniform_length:
+            continue
+        if (known := source.digest()) is not None:
+            digest.update(f"{known} {index.part} {index.by} {index.holdout} {index.places(source)}\n".encode())
             continue
         for number in range(index.places(source)):
             place = index.place(source, number)

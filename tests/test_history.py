@@ -10,6 +10,7 @@ import torch
 
 from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.scene import Scene
+from muskie.data.listing.table import SceneTable
 from muskie.data.sources.folder import ImageFolders
 from muskie.data.sources.synthetic import SyntheticRooms
 from muskie.errors import CheckpointError
@@ -137,7 +138,7 @@ def test_a_list_that_has_changed_is_told_from_that_of_then(image_root: Path) -> 
     def print_of(**changed: list[str]) -> str:
         scenes = {scene.name: list(scene.frames) for scene in map(source.scene, range(len(source)))} | changed
         other = ImageFolders(image_root)
-        other._scenes = [Scene(name, frames) for name, frames in scenes.items()]
+        other._table = SceneTable.of([Scene(name, frames) for name, frames in scenes.items()])
         return fingerprint(SceneIndex([other], "train", HoldOut(0.0)))
 
     first = source.scene(0)

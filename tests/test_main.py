@@ -44,7 +44,7 @@ MISTAKES = {
     "data.root=": "data.root is empty; give a folder with",
     "data.root=~nobody_of_this_name/x": "data.root='~nobody_of_this_name/x': there is no such home folder",
     "log_dir=~nobody_of_this_name/x": "log_dir='~nobody_of_this_name/x': there is no such home folder",
-    "data.root={here}/empty": "empty' holds no image",
+    "data.root={here}/empty": "empty': holds no image",
     "data.roots=/no/where": "data.roots is unknown; did you mean 'data.root'",
     "data=sevenscene": "data=sevenscene is unknown; did you mean 'sevenscenes'",
     "model=muskie_bas": "model=muskie_bas is unknown; did you mean 'muskie_base'",

@@ -33,7 +33,7 @@ def test_the_published_lines(line: list[str], name: str, batch: int, checkpointi
     assert s["model"] == {"name": f"muskie_{name}"}
     assert s["output_dir"] == s["log_dir"] == f"output_dir/{name}"
     assert s["plan"]["sizes"] == [224, 384, 512] and s["plan"]["views"] == 8 and s["plan"]["reuse"] == 2
-    assert s["plan"]["views_per_scene"] == [1, 2, 4, 8] and s["plan"]["window"] == 32
+    assert s["plan"]["views_per_scene"] == [1, 2, 4, 8] and s["plan"]["window"] is None
     masks = s["masks"]
     assert (masks.modes, masks.ratios) == (("random", "rectangle", "ellipse"), (0.9, 0.75, 0.75))
     assert masks.references == "draw" and not masks.published

@@ -140,8 +140,8 @@ class SceneIndex:
         if not scenes:
             what = {"train": "to train on", "heldout": "held out"}.get(self.part, "in it")
             raise DataError(
-                f"source {source.name!r}{_root(source)} has nothing {what}, and decides itself what that is (shards: when they "
-                f"are packed, scripts/pack_shards.py --holdout); with holdout.share=0 nothing is held out or measured"
+                f"source {source.name!r}{_root(source)} has nothing {what}, and decides itself what that is (shards: when "
+                f"they are packed, scripts/pack_shards.py --holdout); with holdout.share=0 nothing is held out or measured"
             )
         lengths = self._lengths(source)[scenes.start : scenes.stop]
         short = lengths[:1] < min_frames if source.uniform_length else lengths < min_frames

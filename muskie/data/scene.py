@@ -173,6 +173,10 @@ class SceneSource(ABC):
         depth and cameras say, e.g. from points that frames share; None where it does not."""
         return None
 
+    def digest(self) -> str | None:
+        """Tells listings of other scenes or frames apart, without looking at each; None: look at each."""
+        return None
+
     def file(self, scene: Scene, frame: str) -> Path | None:
         """The file that holds a frame's image; None: there is none of its own."""
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -67,8 +66,9 @@ class Turns:
         layout: BatchLayout | None,
     ) -> None:
         self.index, self.seed, self.generator, self.layout = index, seed, generator, layout
-        self._counted, self._reader = 0, -1
-        self._before: Counter[int] = Counter()
+        self._reader = -1
+        """Whose samples are counted in `_taken`, by the position of their source; so many of them: `_counted`."""
+        self._counted, self._taken = 0, [0] * len(index.sources)
 
     def draw(self, rng: np.random.Generator, request: Request) -> Place:
         """The place of a request, with its own generator."""
@@ -79,17 +79,16 @@ class Turns:
         workers = 1 if worker is None else worker.num_workers
         turn = self.layout.turn(request, workers)
         if len(self.index.sources) > 1:
-            turn = turn._replace(number=self._taken_before(source, turn, workers))
+            turn = turn._replace(number=self._taken_before(source, turn, self.layout, workers))
         scene = source.scene(source.streamed(turn, self.seed))
         return Place(source, scene, scene.frames)
 
-    def _taken_before(self, source: SceneSource, turn: Turn, workers: int) -> int:
+    def _taken_before(self, source: SceneSource, turn: Turn, layout: BatchLayout, workers: int) -> int:
         """How many earlier samples of this reader were of a source: what came before is drawn again, and remembered."""
-        assert self.layout is not None
-        if (self._reader, self._counted > turn.number) != (turn.reader, False):
-            self._counted, self._reader, self._before = 0, turn.reader, Counter()
+        if self._reader != turn.reader or self._counted > turn.number:
+            self._reader, self._counted, self._taken = turn.reader, 0, [0] * len(self.index.sources)
         for number in range(self._counted, turn.number):
-            earlier = self.layout.request(turn, number, workers)
-            self._before[id(self.index.draw_source(self.generator(earlier)))] += 1
+            earlier = self.index.draw_source(self.generator(layout.request(turn, number, workers)))
+            self._taken[self.index.sources.index(earlier)] += 1
         self._counted = turn.number
-        return self._before[id(source)]
+        return self._taken[self.index.sources.index(source)]

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from muskie.data.images import IMAGE_SUFFIXES
 from muskie.data.sources.natural import natural_key
+from muskie.data.video_file import VIDEO_SUFFIXES, Video
 from muskie.errors import ConfigError, DataError
 from muskie.inputs.photographs import Picture, array_image, photograph, picture
-from muskie.inputs.video import VIDEO_SUFFIXES, Video
+from muskie.inputs.video import frame_picture
 from muskie.paths import typed_path
 
 One: TypeAlias = str | Path | Image.Image | np.ndarray | Tensor
@@ -151,7 +152,7 @@ def _video(path: Path, every: int, limit: int | None) -> Collection:
     numbers = spread(range(0, len(video), every), limit)
     note = f"{path}: {len(numbers)} of {_counted(range(len(video)), 'frame')}, evenly spread; every= and limit= take others"
     notes = [note] if len(numbers) < len(video) else []
-    return Collection([video.picture(number) for number in numbers], notes=notes)
+    return Collection([frame_picture(video, number) for number in numbers], notes=notes)
 
 
 def _listed(file: Path) -> list[Path]:

@@ -93,6 +93,10 @@ def introduction(run: Run) -> Iterator[str]:
     warmup, config = run.warmup_steps(), run.trainer_config
     if warmup >= run.steps:
         yield f"warning: the warm-up takes {warmup} steps and the run has {run.steps}: the peak rate is not reached"
+    for source in run.sources:
+        if source.problems:
+            what = _plural(len(source.problems), "part")
+            yield f"warning: {source.label}: {what} could not be listed, the first: {source.problems[0]}"
     parameters = sum(p.numel() for p in run.model.parameters())
     sources = ", ".join(_described(source, run.train_index) for source in run.sources)
     scenes = config.batch_size * config.accumulate * run.ranks.world
@@ -109,9 +113,15 @@ def changed_settings(run: Run) -> list[str]:
 
 
 def _described(source: SceneSource, index: SceneIndex) -> str:
-    left_out = f", {source.left_out} with fewer than {source.min_images} images left out" if source.left_out else ""
-    scenes, images = _plural(index.places(source), "scene"), _plural(index.images(source), "image")
-    return f"{source.name} ({scenes}, {images}{left_out})"
+    short = next(count for count, known in zip(index.short, index.sources, strict=True) if known is source)
+    parts = [_plural(index.places(source), "scene"), _plural(index.images(source), "image")]
+    if source.left_out:
+        parts.append(f"{source.left_out} with fewer than {source.min_images} images left out")
+    if short:
+        parts.append(f"{short} with fewer than {index.needs[index.part]} images left out")
+    if len(index.sources) > 1 and source.weight != 1:
+        parts.append(f"weight {source.weight:g}")
+    return f"{source.label} ({', '.join(parts)})"
 
 
 def _plural(count: int, noun: str) -> str:

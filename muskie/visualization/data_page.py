@@ -163,7 +163,7 @@ def _block(sample: DataSample, note: str | None) -> Page:
     bars: list[ColourBar | None] = [None]
     captions: list[list[str] | None] = [None]
     if sample.masks is not None:
-        rows, labels = [_outlined(sample.images, sample.masks, size)], [f"{labels[0]}, object outlined"]
+        rows, labels = [_outlined(sample.images, sample.masks, size)], [f"{labels[0]}\nobject outlined"]
     if sample.depth is not None and sample.intrinsics is not None and sample.cam2world is not None:
         picture, bar, known = _depth(sample.depth)
         landing = land(sample.images, sample.depth, sample.intrinsics, sample.cam2world)

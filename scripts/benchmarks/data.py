@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import corpus
 from benchmarks.plain_loading import plain_image, plain_sample, write_pictures
 from benchmarks.printing import FORM, row
 from muskie.errors import ConfigError
 
 SIZES, VIEWS = (224, 384, 512), 8
-PARTS = ("images", "recipe", "index", "reprojection")
+PARTS = ("images", "recipe", "index", "corpus", "reprojection")
 
 
 def add_command(commands: Any) -> None:
@@ -33,6 +34,7 @@ def add_command(commands: Any) -> None:
     data.add_argument("--pictures", type=int, default=8, help="different JPEGs")
     data.add_argument("--rounds", type=int, default=5, help="of each way, in turn")
     data.add_argument("--scenes", type=int, default=10_000, help="of the index, of 300 frames each")
+    data.add_argument("--frames", type=int, default=30_000, help="of the corpus that is written as files and as shards")
     data.add_argument("--sevenscenes", type=Path, help="root of 7-Scenes, for the re-projection error of real depth")
     data.add_argument("--json", action="store_true", help="print one line of JSON")
     data.set_defaults(run=measure, show=show)
@@ -43,8 +45,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     torch.set_num_threads(1)
-    if min(arguments.pictures, arguments.rounds, arguments.scenes) < 1:
-        raise ConfigError("--pictures, --rounds and --scenes: expected at least 1")
+    if min(arguments.pictures, arguments.rounds, arguments.scenes, arguments.frames) < 1:
+        raise ConfigError("--pictures, --rounds, --scenes and --frames: expected at least 1")
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         if {"images", "recipe"} & set(arguments.parts):
@@ -62,13 +64,16 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         if done.returncode:
             raise ConfigError(f"the index could not be measured: {done.stderr[-500:]}")
         result["index"] = json.loads(done.stdout)
+    if "corpus" in arguments.parts:
+        with tempfile.TemporaryDirectory() as folder:
+            result["corpus"] = corpus.measure(Path(folder), arguments.frames)
     if "reprojection" in arguments.parts and arguments.sevenscenes is not None:
         result["reprojection"] = _reprojection(arguments.sevenscenes)
     return result
 
 
 def _in_turns(ways: dict[str, Callable[[], Any]], rounds: int, images: int) -> dict[str, Any]:
-    """Seconds for one image of each way, the fastest of some rounds taken in turns, and the ratios of the rounds."""
+    """Seconds for one image of each way, the median of some rounds taken in turns, and the ratios of the rounds."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(rounds + 1):
         for name, way in ways.items():
@@ -185,10 +190,23 @@ def show(result: dict[str, Any]) -> None:
         row("in a worker, beyond the map", f"{index['worker_megabytes']:.1f} MB")
         row("a sample's frames drawn in", f"{1e3 * index['draw_s']:.3f} ms")
         row("listed in", f"{index['list_s']:.1f} s")
+    if "corpus" in result:
+        _show_corpus(result["corpus"])
     for found in result.get("reprojection", {}).get("rows", []):
         name = f"{result['reprojection']['scene']}, {found['distance']} frames on"
         right, wrong = (f"{found[f'px{k}']:.3f} px, depth {found[f'depth{k}']:.1%}" for k in ("", "_inverted"))
         row(name, f"{right}; with inverted poses {wrong} ({found['pairs']} pairs)")
+
+
+def _show_corpus(found: dict[str, Any]) -> None:
+    print("{frames:,} frames of {file_kilobytes:.0f} kB, as files and as shards".format(**found))
+    row("listed in, a frame", f"{found['list_us_a_frame']:.1f} us; opened again in {1e3 * found['open_s']:.0f} ms")
+    row("index, a frame", f"{found['index_bytes_a_frame']:.1f} bytes")
+    row("packed in, a frame", f"{found['pack_us_a_frame']:.0f} us; {found['tar_overhead']:.1%} more bytes than the files")
+    row("shards opened in", f"{1e3 * found['open_shards_s']:.0f} ms")
+    print(f"extrapolated to {corpus.GOAL:,} frames, by multiplication")
+    for what, files, shards in corpus.extrapolated(found):
+        row(what, f"{files:<32}{shards}")
 
 
 def _beside(found: dict[str, Any], count: int) -> str:

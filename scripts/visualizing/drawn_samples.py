@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ Read = tuple[SceneSource, Scene, str]
 
 
 class DrawnSamples:
-    """The scenes that one process trains on, in their order.
+    """The scenes that one process trains on, in their order; of sources that are read in a stream, any of theirs instead.
 
     Args:
         data: what is drawn from.
@@ -60,7 +59,7 @@ class DrawnSamples:
         """
         load, sample = divmod(number, self.per_load)
         request = Request(load, self.group, sample)
-        with self._reading(_as_it_is) as read:
+        with self._reading(masks=False) as read:
             views = self._dataset(self.data.settings["augment"])[request]
         self.told += map(str, views.unreadable)
         frames = read[-views.images.shape[1] :]  # what was read before belongs to scenes that were passed over
@@ -83,40 +82,71 @@ class DrawnSamples:
         if all(_mask(*frame) is None for frame in frames):
             return None
         crops = self.data.settings["augment"]
-        with self._reading(_mask_for_picture):
+        with self._reading(masks=True):
             views: Views = self._dataset(crops if self.geometry else replace(crops, jitter=0.0))[request]
         return views.images[0, :, 0] > 127
 
     @contextmanager
-    def _reading(self, seen_as: Any) -> Iterator[list[Read]]:
-        """Sources read frames as `seen_as` has them, and what can be used of it is written down."""
+    def _reading(self, masks: bool) -> Iterator[list[Read]]:
+        """What the loader reads and can use is written down; with `masks`, it gets these for pictures."""
         read: list[Read] = []
         for source in self.data.sources:
-            object.__setattr__(source, "read", partial(_read, source, source.read, seen_as, read))  # one may be frozen
+            _Watched(source, masks, read).begin()
         try:
             yield read
         finally:
             for source in self.data.sources:
-                object.__delattr__(source, "read")
+                for name in _Watched.METHODS:
+                    object.__delattr__(source, name)
 
 
-def _read(source: SceneSource, method: Any, seen_as: Any, read: list[Read], scene: Scene, name: str, **how: Any) -> Frame:
-    frame: Frame = method(scene, name, **how)
-    frame = replace(frame, image=seen_as(source, scene, name, decode(frame.image)))
-    if not how.get("geometry") or not (geometry_problem(frame) or size_problem(frame)):
-        read.append((source, scene, name))
-    return frame
+class _Watched:
+    """Stands in the place of two methods of a source, which itself stays what it is: what views are drawn by may depend on
+    its class. What the source's own methods read on their way is not the loader's business."""
+
+    METHODS = ("read", "mask")
+
+    def __init__(self, source: SceneSource, masks: bool, done: list[Read]) -> None:
+        self.source, self.masks, self.done = source, masks, done
+        self.own_read: Any = source.read
+        self.own_mask: Any = source.mask
+        self.inside = False
+
+    def begin(self) -> None:
+        for name in self.METHODS:
+            object.__setattr__(self.source, name, getattr(self, name))  # a source may be frozen
+
+    def read(self, scene: Scene, frame: str, **how: Any) -> Frame:
+        if self.inside:
+            return self.own_read(scene, frame, **how)
+        with self._within():
+            found: Frame = self.own_read(scene, frame, **how)
+            image = decode(found.image)
+            if self.masks:
+                image = _picture(_mask(self.source, scene, frame), image.size)
+        found = replace(found, image=image)
+        if not how.get("geometry") or not (geometry_problem(found) or size_problem(found)):
+            self.done.append((self.source, scene, frame))
+        return found
+
+    def mask(self, scene: Scene, frame: str) -> np.ndarray | None:
+        with self._within():
+            return self.own_mask(scene, frame)
+
+    @contextmanager
+    def _within(self) -> Iterator[None]:
+        before, self.inside = self.inside, True
+        try:
+            yield
+        finally:
+            self.inside = before
 
 
-def _as_it_is(source: SceneSource, scene: Scene, name: str, image: Picture) -> Picture:
-    return image
-
-
-def _mask_for_picture(source: SceneSource, scene: Scene, name: str, image: Picture) -> Picture:
-    mask = _mask(source, scene, name)
+def _picture(mask: np.ndarray | None, size: tuple[int, int]) -> Picture:
+    """A mask as a picture of this width and height, white on the object."""
     if mask is None:
-        return Picture(np.zeros_like(image.pixels))
-    resized = Image.fromarray(mask.astype(np.uint8) * 255).resize(image.size, Image.Resampling.NEAREST)
+        return Picture(np.zeros((size[1], size[0], 3), np.uint8))
+    resized = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.NEAREST)
     return Picture(np.repeat(np.asarray(resized)[..., None], 3, axis=2))
 
 

@@ -21,8 +21,8 @@ from written import names
 from muskie.data.scene import Scene
 from muskie.data.sources import video_frames
 from muskie.data.sources.video import Videos
+from muskie.data.video_file import Video
 from muskie.errors import ConfigError, DataError
-from muskie.inputs.video import Video
 
 SIZE = (24, 32)
 TEXTURE = np.random.default_rng(0).integers(0, 256, (8, 40, 3), dtype=np.uint8)
@@ -209,5 +209,5 @@ def test_what_is_missing_is_told_with_a_way_out(tmp_path: Path, monkeypatch: pyt
         Videos(tmp_path, every=0)
     path = encode(tmp_path / "a.mkv", pictures(2))
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(DataError, match=re.escape("videos need PyAV, which is not installed; pip install 'muskie[recon]'")):
+    with pytest.raises(DataError, match=re.escape("videos need PyAV, which is not installed; pip install 'muskie[data]'")):
         Videos(path)

@@ -82,7 +82,7 @@ class Oracle(nn.Module):
 
 
 def pixels(image: Image.Image) -> bytes:
-    return np.asarray(image.convert("RGB")).tobytes()
+    return np.asarray(image).tobytes()
 
 
 def measured(script: ModuleType, monkeypatch: pytest.MonkeyPatch, models: dict[str, Oracle], words: str) -> list[Table]:

@@ -11,12 +11,12 @@ import pytest
 import torch
 from marked import spot, spot_at
 
+from muskie.data.video_file import Video
 from muskie.errors import DataError
 from muskie.inputs.collect import VIDEO_FRAMES, collect
 from muskie.inputs.load import load_views
-from muskie.inputs.video import Video
 
-av = pytest.importorskip("av", reason="needs PyAV: pip install 'muskie[recon]'")
+av = pytest.importorskip("av", reason="needs PyAV: pip install 'muskie[data]'")
 
 SIZE = (64, 48)
 KINDS = {  # with B-frames and key frames between
@@ -158,5 +158,5 @@ def test_videos_without_frames(tmp_path: Path) -> None:
 def test_without_pyav(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = clip(tmp_path / "a.mp4", 2)
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(DataError, match=r"a\.mp4: videos need PyAV, which is not installed; pip install 'muskie\[recon\]'"):
+    with pytest.raises(DataError, match=r"a\.mp4: videos need PyAV, which is not installed; pip install 'muskie\[data\]'"):
         collect(path)

@@ -92,7 +92,7 @@ class SameBatches:
 
     def prepare(self, loaded: Views, step: int, group: int) -> MaskedViews:
         images, mask = next(self.batches)
-        return MaskedViews(images, mask, ["nowhere"])
+        return MaskedViews(images, mask, ["nowhere"], ["none"])
 
     def images(self, batch: MaskedViews) -> int:
         return batch.images.shape[0] * batch.images.shape[1]
@@ -270,9 +270,9 @@ MISTAKES = {
     "reconstruct --views 1 --size 20": "--views 1: --size 20 is no multiple",
     "reconstruct --here --model muskie_tny": "did you mean 'muskie_tiny'",
     "reconstruct --here --views 9999999 --device cpu": "9,999,999 views of 224 x 224 px take about",
-    "data --loads 0": "--loads 0: expected at least 1",
-    "data trainer.wrokers=2": "trainer.wrokers is unknown; did you mean 'trainer.workers'",
-    "data data=folder": "data.root must be given",
+    "loader --loads 0": "--loads 0: expected at least 1",
+    "loader trainer.wrokers=2": "trainer.wrokers is unknown; did you mean 'trainer.workers'",
+    "loader data=folder": "data.root must be given",
 }
 
 

@@ -180,6 +180,7 @@ def test_a_line_runs_around_the_object(noise: Noise, drawn: list[Page]) -> None:
     images, masks = noise(2, 3, 200, 220), torch.zeros(2, 200, 220).bool()
     masks[0, 50:80, 100:150] = True
     data_page([DataSample("object", ["x", "y"], images, masks)])
+    assert drawn[0].labels == ["views\n220 x 200 px\nobject outlined"]
     shown, line, rim = drawn[0].rows[0], torch.tensor(OUTLINE), torch.tensor(RIM)
     assert drawn[0].shown == (200, 220) and torch.equal(shown[1], images[1]), "no object, no line"
     assert torch.equal(shown[0, :, 50:80, 100:150], images[0, :, 50:80, 100:150])

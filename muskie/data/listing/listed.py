@@ -44,14 +44,10 @@ class ListedSource(SceneSource):
     problems: list[str]
     """What could not be listed, and why."""
 
-    index_file: Path
-    """Where the index is kept, if there is a place to write."""
-
+    index_file: Path  # where the index is kept, if there is a place to write
+    index_seconds: float  # that it took to read or make it
     looked_for: str | None
     """Why the folders were looked at, in words, empty where nothing was kept; None: they were not."""
-
-    index_seconds: float
-    """How long it took to read the index, or to make it."""
 
     @abstractmethod
     def parts(self) -> Sequence[str]:
@@ -123,6 +119,9 @@ class ListedSource(SceneSource):
     def scene(self, index: int) -> Scene:
         return self._table[index if self._kept is None else int(self._kept[index])]
 
+    def digest(self) -> str:
+        return self._table.digest()
+
     def lengths(self) -> np.ndarray:
         lengths = self._table.lengths
         return lengths if self._kept is None else lengths[self._kept]
@@ -162,7 +161,7 @@ class ListedSource(SceneSource):
         except FileNotFoundError:
             return ""
         except (OSError, Unusable) as error:
-            return f"of its index {self.index_file}: {error}"
+            return f"its index {self.index_file} cannot be used: {error}"
         if noted.get("made_of") != made_of:
             return f"its index {self.index_file} is of another source: {noted.get('made_of')}"
         if what := changed(noted["watched"], noted["made"]):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from muskie.data.geometry_check import camera_problem, known_depth, size_problem
 from muskie.data.images import decode
@@ -113,9 +114,8 @@ def disagreement(one: Measured, other: Measured) -> float | None:
     step = max(1, min(one.depth.shape) // SIDE)
     # Every step-th pixel is a picture of its own: pixel i's centre, at step · i + 0.5, becomes i + 0.5.
     thinned = np.array([[1 / step, 0, 0.5 - 0.5 / step], [0, 1 / step, 0.5 - 0.5 / step], [0, 0, 1]])
-    seen = one.depth[::step, ::step], thinned @ one.camera.intrinsics, one.camera.cam2world
-    target = other.depth, other.camera.intrinsics, other.camera.cam2world
-    found = reproject(*map(_tensor, seen), *map(_tensor, target))
+    seen = _tensors(one.depth[::step, ::step], Camera(thinned @ one.camera.intrinsics, one.camera.cam2world))
+    found = reproject(*seen, *_tensors(other.depth, other.camera))
     shared = found.inside & (found.measured > 0)
     if shared.double().mean() < SHARED:
         return None
@@ -168,5 +168,7 @@ def _read(source: SceneSource, scene: Scene, name: str, seen: Look) -> Frame | N
     return None
 
 
-def _tensor(array: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array)).double()
+def _tensors(depth: np.ndarray, camera: Camera) -> tuple[Tensor, Tensor, Tensor]:
+    """As `muskie.geometry` takes them, float64."""
+    depth64 = torch.from_numpy(np.ascontiguousarray(depth)).double()
+    return depth64, torch.from_numpy(camera.intrinsics).double(), torch.from_numpy(camera.cam2world).double()

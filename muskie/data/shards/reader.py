@@ -1,60 +1,51 @@
-"""Reading chunks out of shards: in a stream, by the `webdataset` library, or one alone, where it lies on a disk."""
+"""The chunks of a set of shards, the last ones kept in memory: streamed, or looked up one by one."""
 
 from __future__ import annotations
 
-import tarfile
+import os
 from collections import OrderedDict
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from muskie.data.shards.chunk import Chunk
 from muskie.data.shards.contents import Contents
-from muskie.errors import ConfigError
+from muskie.data.shards.stream import ShardStream, chunk_at, url_of
 
-WAY_OUT = "pip install webdataset, or pip install -e '.[data]'"
+LOOKED_UP = 4
+"""Chunks that are kept of those that were looked up."""
 
 
 class ShardReader:
-    """The chunks of a set of shards.
-
-    Chunks of one shard that are asked for in order are streamed; one that is asked for out of order is looked up by its
-    place in the file, or, where the shard is no file here, streamed to. The last ones are kept.
+    """The chunks of a set of shards. Those that are streamed to, in order, are read once; others are looked up.
 
     Args:
-        root: the folder or URL of the shards.
+        root: the folder or URL of the shards, see `url_of`.
         contents: of them.
-        kept: how many chunks are kept in memory.
     """
 
-    def __init__(self, root: str, contents: Contents, kept: int) -> None:
-        self.root, self.contents, self.kept = root, contents, kept
-        self._chunks: OrderedDict[int, Chunk | OSError] = OrderedDict()
-        self._stream: Iterator[dict[str, Any]] | None = None
+    def __init__(self, root: str, contents: Contents) -> None:
+        self.root, self.contents = root, contents
+        self._streamed, self._looked_up = _Kept(), _Kept()
+        self._stream: ShardStream | None = None
         self._at = (-1, 0)
-        """The shard that is streamed, and the place that comes next."""
+        """The shard that is streamed, and the process that opened it."""
 
-    def stream_to(self, chunk: int) -> None:
-        """Reads on to a chunk, in the shard that is streamed or a new one; a failure is kept, and told by `get`."""
-        if chunk in self._chunks:
-            return
-        shard, place = self.contents.address(chunk)
-        if self._at[0] != shard or place < self._at[1]:
-            self._stream, self._at = samples(self.url(shard)), (shard, 0)
-        assert self._stream is not None
-        first = chunk - place
-        while self._at[1] <= place:
-            number, where = first + self._at[1], f"{self.url(shard)}, chunk {self._at[1]}"
-            try:
-                found: Chunk | OSError = Chunk(next(self._stream), where)
-            except StopIteration:
-                found = OSError(f"{where}: the shard ends before it; was it cut short?")
-            except OSError as error:
-                found = error
-            except Exception as error:  # what a broken archive raises differs from place to place
-                found = OSError(f"{where}: {error}; was the shard cut short?")
-            self._keep(number, found)
-            self._at = (shard, self._at[1] + 1)
+    def stream_to(self, chunk: int, kept: int) -> None:
+        """Reads on to a chunk, in the shard that is streamed or a new one; a failure is kept, and told by `get`.
+
+        Args:
+            kept: how many of the last chunks that were streamed to are kept.
+        """
+        self._streamed.read(chunk, lambda: self._stream_at(*self.contents.address(chunk)), kept)
+
+    def _stream_at(self, shard: int, place: int) -> Chunk:
+        here, stream = (shard, os.getpid()), self._stream
+        # What another process has opened before this one was forked from it would be read by both.
+        if stream is None or self._at != here or place < stream.place:
+            self.close()
+            stream = self._stream = ShardStream(url_of(self.root, self.contents.shards[shard]))
+            self._at = here
+        return stream.chunk(place)
 
     def get(self, chunk: int) -> Chunk:
         """A chunk.
@@ -62,66 +53,46 @@ class ShardReader:
         Raises:
             OSError: it cannot be read.
         """
-        if chunk not in self._chunks:
-            shard, place = self.contents.address(chunk)
-            url = self.url(shard)
-            if Path(url).is_file():
-                self._keep(chunk, _read_at(Path(url), int(self.contents.offsets[chunk]), f"{url}, chunk {place}"))
-            else:
-                self.stream_to(chunk)
-        found = self._chunks[chunk]
-        if isinstance(found, OSError):
-            raise found
+        if chunk in self._streamed.chunks:
+            found = self._streamed.chunks[chunk]
+        else:
+            found = self._looked_up.read(chunk, lambda: self._look_up(chunk), LOOKED_UP)
+        if isinstance(found, str):
+            raise OSError(found)
         return found
 
-    def url(self, shard: int) -> str:
-        """Where a shard is."""
-        return f"{self.root.rstrip('/')}/{self.contents.shards[shard]}"
+    def _look_up(self, chunk: int) -> Chunk:
+        shard, place = self.contents.address(chunk)
+        return chunk_at(url_of(self.root, self.contents.shards[shard]), place, int(self.contents.offsets[chunk]))
 
-    def _keep(self, number: int, found: Chunk | OSError) -> None:
-        self._chunks[number] = found
-        self._chunks.move_to_end(number)
-        while len(self._chunks) > self.kept:
-            self._chunks.popitem(last=False)
+    def close(self) -> None:
+        """Ends the stream, if there is one."""
+        if self._stream is not None:
+            self._stream.close()
+        self._stream = None
 
     def __getstate__(self) -> dict[str, Any]:
         """A data worker begins with streams of its own."""
-        return {"root": self.root, "contents": self.contents, "kept": self.kept}
+        return {"root": self.root, "contents": self.contents}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
 
-def samples(url: str) -> Iterator[dict[str, Any]]:
-    """The samples of one shard, by the `webdataset` library, from whatever it can open.
+class _Kept:
+    """The last chunks by number, or why they cannot be read: an error itself would keep all that it came through."""
 
-    Raises:
-        ConfigError: the library is not installed.
-    """
-    try:
-        import webdataset
-    except ImportError as error:
-        raise ConfigError(f"data=shards reads by the webdataset library, which is not installed; {WAY_OUT}") from error
-    # Ranks and workers were given their shards already: the library shall not deal them again.
-    return iter(webdataset.DataPipeline(webdataset.SimpleShardList([url]), webdataset.tarfile_to_samples()))
+    def __init__(self) -> None:
+        self.chunks: OrderedDict[int, Chunk | str] = OrderedDict()
 
-
-def _read_at(file: Path, offset: int, where: str) -> Chunk | OSError:
-    """The chunk that begins at a byte of a shard."""
-    files: dict[str, bytes] = {}
-    key = None
-    try:
-        with file.open("rb") as raw:
-            raw.seek(offset)
-            with tarfile.open(fileobj=raw, mode="r|") as archive:
-                for member in archive:
-                    its_key, _, name = member.name.partition(".")
-                    if key not in (None, its_key):
-                        break
-                    key, content = its_key, archive.extractfile(member)
-                    files[name] = content.read() if content else b""
-        return Chunk(files, where)
-    except (tarfile.TarError, EOFError) as error:
-        return OSError(f"{where}: {error}; was the shard cut short?")
-    except OSError as error:
-        return error
+    def read(self, chunk: int, read: Callable[[], Chunk], most: int) -> Chunk | str:
+        """A chunk, read if it is not there."""
+        if chunk not in self.chunks:
+            try:
+                self.chunks[chunk] = read()
+            except OSError as error:
+                self.chunks[chunk] = str(error)
+        self.chunks.move_to_end(chunk)
+        while len(self.chunks) > most:
+            self.chunks.popitem(last=False)
+        return self.chunks[chunk]

@@ -1,4 +1,4 @@
-"""Videos: what a telephone or a drone brings home. Needs PyAV: `pip install 'muskie[recon]'`."""
+"""Videos: what a telephone or a drone brings home. Needs PyAV: `pip install 'muskie[data]'`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from muskie.data.scene import Frame, Scene
 from muskie.data.sources.folder import existing_folder
 from muskie.data.sources.natural import naturally
 from muskie.data.sources.video_frames import frame_times, video_frame
+from muskie.data.video_file import VIDEO_SUFFIXES
 from muskie.errors import ConfigError, DataError
-from muskie.inputs.video import VIDEO_SUFFIXES
 from muskie.paths import typed_path
 
 EXPECTED = f"videos ({' '.join(sorted(VIDEO_SUFFIXES))}), or such a file"

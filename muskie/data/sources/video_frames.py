@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from muskie.data.video_file import Video
 from muskie.errors import DataError
-from muskie.inputs.video import Video
 
 OPEN = 4
 """How many videos a process (a thread of it) keeps open."""

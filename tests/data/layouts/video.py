@@ -13,7 +13,7 @@ from walk import Shot
 
 from muskie.data.sources.video import Videos
 
-av = pytest.importorskip("av", reason="needs PyAV: pip install 'muskie[recon]'")
+av = pytest.importorskip("av", reason="needs PyAV: pip install 'muskie[data]'")
 
 SOURCE = Videos
 SIZE = (48, 64)
