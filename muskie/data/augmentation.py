@@ -28,7 +28,7 @@ class Augmentation:
         per_view: draw anew for every view, as published (Muskie, arXiv 2511.18115). Views are then mirror images of each
             other and no rigid scene explains them; off, all views of a scene share one draw.
         zoom: probability of zooming in on the object of a scene, in all of its views that have an object mask (CO3D,
-            WildRGB-D), with half of its width and height around it. The crop is then one of that part.
+            WildRGB-D and others), with half of its width and height around it. The crop is then one of that part.
         jitter: how far brightness, contrast and saturation of each view are scaled, by factors from 1 - jitter to
             1 + jitter.
     """

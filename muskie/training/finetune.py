@@ -153,7 +153,7 @@ class Finetuning(Run):
     def build_heldout(self) -> ReconstructionHeldOut:
         check_geometry(self.train_index)
         s = self.settings
-        return ReconstructionHeldOut(s["evaluation"], self.sources, s["holdout"], self.plan, self.model)
+        return ReconstructionHeldOut(s["evaluation"], self.sources, s["holdout"], self.plan, self.model, s["max_unusable"])
 
     def build_dataset(self) -> PosedDataset:
         return PosedDataset(self.train_index, self.plan, self.settings["augment"], self.layout)

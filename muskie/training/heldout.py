@@ -13,7 +13,7 @@ from torch import Tensor
 
 from muskie.backbones.frozen import FrozenBackbone
 from muskie.backbones.load import ours
-from muskie.data.index import HoldOut, SceneIndex
+from muskie.data.index import MAX_UNUSABLE, HoldOut, SceneIndex
 from muskie.data.plan import StepPlan
 from muskie.data.scene import SceneSource
 from muskie.errors import ConfigError, DataError
@@ -46,6 +46,7 @@ class HeldOut:
         holdout: what is held out; a share of 0 leaves nothing to measure, and every method then gives nothing.
         plan: of the run.
         model: what is measured.
+        max_unusable: the largest share of a source's scenes that may be left out as too short.
 
     Attributes:
         gain: the last one measured.
@@ -63,13 +64,16 @@ class HeldOut:
         holdout: HoldOut,
         plan: StepPlan,
         model: MaskedViewModel,
+        max_unusable: float = MAX_UNUSABLE,
     ) -> None:
         self.config, self.sources, self.plan, self.model = config, list(sources), plan, model
         self.size = config.side(plan.sizes)
         if self.size % plan.patch_size:
             raise ConfigError(f"evaluation.size={self.size} is no multiple of the patch size {plan.patch_size}")
-        needs = {"train": plan.views, "heldout": VIEWS}
-        self.index = SceneIndex(sources, "heldout", holdout, VIEWS, needs) if holdout.share else None
+        needs = {"train": plan.min_frames, "heldout": VIEWS}
+        self.index = None
+        if holdout.share:
+            self.index = SceneIndex(sources, "heldout", holdout, VIEWS, needs, max_unusable)
         if self.index is None and config.runs_suites:
             raise ConfigError(
                 "evaluation.at_end and evaluation.every measure held-out data, and holdout.share=0 leaves none"

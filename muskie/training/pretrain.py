@@ -47,7 +47,8 @@ class Pretraining(Run):
         return MaskedViewTask(self.model, self.settings["masks"], objective, self.plan)
 
     def build_heldout(self) -> HeldOut:
-        return HeldOut(self.settings["evaluation"], self.sources, self.settings["holdout"], self.plan, self.model)
+        s = self.settings
+        return HeldOut(s["evaluation"], self.sources, s["holdout"], self.plan, self.model, s["max_unusable"])
 
     def build_dataset(self) -> ViewDataset:
         return ViewDataset(self.train_index, self.plan, self.settings["augment"], self.trainer_config.cache_mb, self.layout)

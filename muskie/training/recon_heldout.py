@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from muskie.data.geometry_check import WITH_GEOMETRY
-from muskie.data.index import HoldOut, SceneIndex
+from muskie.data.index import MAX_UNUSABLE, HoldOut, SceneIndex
 from muskie.data.plan import StepPlan
 from muskie.data.scene import SceneSource
 from muskie.errors import ConfigError, DataError, nearest
@@ -91,6 +91,7 @@ class ReconstructionHeldOut:
         holdout: what is held out; a share of 0 leaves nothing to measure.
         plan: of the run.
         model: what is measured.
+        max_unusable: the largest share of a source's scenes that may be left out as too short.
 
     Attributes:
         means: metric -> mean over scenes, when last measured; those of answers without a model begin with
@@ -109,6 +110,7 @@ class ReconstructionHeldOut:
         holdout: HoldOut,
         plan: StepPlan,
         model: ReconstructionModel,
+        max_unusable: float = MAX_UNUSABLE,
     ) -> None:
         self.config, self.model, self.plan = config, model, plan
         self.views = config.views or max(*plan.views_per_scene, 2)
@@ -117,7 +119,9 @@ class ReconstructionHeldOut:
             raise ConfigError(f"evaluation.size={self.size} is no multiple of the patch size {plan.patch_size}")
         if "pointmap" in config.parts:
             tree_or_error()
-        self.index = SceneIndex(sources, "heldout", holdout, 1) if holdout.share else None
+        self.index = None
+        if holdout.share:
+            self.index = SceneIndex(sources, "heldout", holdout, 1, max_unusable=max_unusable)
         self.past: Sequence[Entry] = ()
         self.means: dict[str, float] = {}
         self._without_model: dict[str, dict[str, float]] = {}

@@ -25,8 +25,7 @@ ROOT_HELP = {
     "seed": "of weights, data and masks, >= 0",
     "resume": "auto: the newest run of outputs/, or that of output_dir if it has begun; or a checkpoint or run folder",
     "init_from": "folder, checkpoint or hub name of a model to take weights from",
-    "max_unusable": "share of a source's scenes, and of its frames, that may be left out as too short or unusable; more is an "
-    "error",
+    "max_unusable": "share of a source's scenes, and of its frames, that may be left out as unusable; more is an error",
 }
 
 FINETUNING_HELP = {

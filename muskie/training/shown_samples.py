@@ -79,7 +79,7 @@ def of_run(run: Path, numbers: Sequence[int], patch: int) -> list[Shown]:
         raise ConfigError(f"{run} held nothing out (holdout.share=0): there are no samples that it has not trained on")
     size = config.side(settings["plan"]["sizes"])
     sources = build_sources(settings["data"])
-    heldout = SceneIndex(sources, "heldout", settings["holdout"], VIEWS)
+    heldout = SceneIndex(sources, "heldout", settings["holdout"], VIEWS, max_unusable=settings["max_unusable"])
     fewer = replace(config, samples=max(max(numbers) + 1, 2))
     samples = gain_samples(heldout, SceneIndex(sources, "all"), fewer, size, patch)
     posed = _posed(heldout, config, size, numbers)

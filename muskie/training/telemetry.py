@@ -69,7 +69,7 @@ class Telemetry:
         for key, value in values.items():
             self._writer.add_scalar(key, value, step)
         if show and self._bar is None:
-            parts = "  ".join(f"{key.split('/')[-1]} {value:.4g}" for key, value in values.items())
+            parts = "  ".join(f"{key.partition('/')[2] or key} {value:.4g}" for key, value in values.items())
             self.say(f"step {step}/{self._steps}  {parts}")
 
     def progress(self, step: int, values: Mapping[str, float] | None = None) -> None:

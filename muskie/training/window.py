@@ -17,7 +17,8 @@ class Window:
 
     Args:
         device: of what is added.
-        labels: of the sources that scenes come from; of several, `loss_of/<label>` is the mean of their scenes.
+        labels: of the sources that scenes come from; of several, `loss_of/<label>` is the mean of their scenes:
+            of what each costs alone, which leaves out what the objective asks of a batch as a whole.
     """
 
     def __init__(self, device: torch.device, labels: Sequence[str] = ()) -> None:

@@ -25,24 +25,18 @@ def add_command(commands: Any) -> None:
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Rates of the loader that `main.py` with these overrides would train from."""
     from muskie.data.dataset import LoadSampler, ViewDataset
-    from muskie.data.index import SceneIndex
-    from muskie.data.loading import SceneLoader, build_sources
-    from muskie.data.plan import StepPlan
-    from muskie.models.variants import create_model
-    from muskie.overrides import compose_config, read_overrides
-    from muskie.training.settings import SECTIONS, read_settings
+    from muskie.data.loading import SceneLoader
+    from muskie.data.turns import BatchLayout
+    from muskie.training.training_data import settings_of, training_data
 
     if arguments.loads < 1:
         raise ConfigError(f"--loads {arguments.loads}: expected at least 1")
-    overrides = read_overrides(arguments.overrides, CONFIGS, "pretrain", SECTIONS.names())
-    settings = read_settings(compose_config(CONFIGS, "pretrain", overrides))
-    trainer, model = settings["trainer"], {**settings["model"], "depth": 1}
-    patch_size = create_model(model.pop("name"), **model).patch_size
-    steps = (1 + arguments.loads) * settings["plan"].get("reuse", 1)  # the first load starts the workers
-    plan = StepPlan(patch_size=patch_size, steps=steps, seed=settings["seed"], **settings["plan"])
-    sources = build_sources(settings["data"])
-    index = SceneIndex(sources, "train", settings["holdout"], plan.views)
-    dataset = ViewDataset(index, plan, settings["augment"], trainer.cache_mb)
+    settings = settings_of(arguments.overrides, CONFIGS)
+    # The first load starts the workers.
+    data = training_data(settings, (1 + arguments.loads) * settings["plan"].get("reuse", 1))
+    plan, trainer = data.plan, settings["trainer"]
+    layout = BatchLayout(trainer.batch_size, len(plan.sizes))
+    dataset = ViewDataset(data.index, plan, settings["augment"], trainer.cache_mb, layout)
     loader = SceneLoader(dataset, LoadSampler(plan, trainer.batch_size), trainer.workers, pin=False)
     images = pixels = unreadable = 0
     started = first = time.perf_counter()
@@ -55,7 +49,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             first = time.perf_counter()
     elapsed = time.perf_counter() - first
     return {
-        "sources": [source.name for source in sources],
+        "sources": [source.name for source in data.sources],
         "sizes": list(plan.sizes),
         "views": plan.views,
         "batch_size": trainer.batch_size,

@@ -57,23 +57,28 @@ class TumRGBD(ListedSource):
         root: the folder of the sequences.
         sequences: which, in natural order however they are listed; None: all.
         intrinsics: `[fx, fy, cx, cy]` for 640x480, counted as above, of all sequences, in place of those by name.
+        min_images: sequences of fewer pictures are left out, >= 1.
 
     Raises:
-        ConfigError: `intrinsics` are not four numbers with focal lengths above 0.
+        ConfigError: `intrinsics` are not four numbers with focal lengths above 0, or `min_images` is out of range.
         DataError: `root` or a sequence is missing, no sequence is found, or one of its lists is broken.
     """
 
     name = "tum"
 
     def __init__(
-        self, root: str | Path, sequences: list[str] | None = None, intrinsics: Sequence[float] | None = None
+        self,
+        root: str | Path,
+        sequences: list[str] | None = None,
+        intrinsics: Sequence[float] | None = None,
+        min_images: int = 1,
     ) -> None:
         if intrinsics is not None and (len(intrinsics) != 4 or min(intrinsics[:2]) <= 0):
             raise ConfigError(f"data.intrinsics={list(intrinsics)}: expected [fx, fy, cx, cy] for 640x480, or null")
         self.root = existing_folder(root, "TUM RGB-D sequences (<sequence>/rgb.txt)").resolve()
         self._sequences = sequences or None
         self._intrinsics = None if intrinsics is None else tuple(intrinsics)
-        self._list(sequences=None if self._sequences is None else sorted(self._sequences))
+        self._list(min_images, sequences=None if self._sequences is None else sorted(self._sequences))
 
     def parts(self) -> Sequence[str]:
         _recorded.cache_clear()  # whoever lists anew reads anew
