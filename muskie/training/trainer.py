@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from muskie.data.dataset import Views
+from muskie.errors import DataError
 from muskie.training import checkpoint
 from muskie.training.data_watch import DataWatch
 from muskie.training.distributed import Ranks
@@ -163,7 +164,11 @@ class Trainer:
         save = self._due(config.save_every) or any(measure.lengthy for measure in due)
         # A checkpoint closes the window of means, so that a continued run logs what the run never stopped would have.
         if self._due(config.log_every) or save:
-            self._log()
+            try:
+                self._log()
+            except DataError:  # too much of a source cannot be used; what was trained is not lost by it
+                self.save(settings)
+                raise
         with self.window.aside():
             if self._due(config.picture_every):
                 self._pictures(self._sample, "train")

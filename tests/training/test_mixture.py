@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from omegaconf import open_dict
+from tiny import state, train
 
+from muskie.errors import DataError
 from muskie.overrides import compose_config, read_overrides
 from muskie.training.distributed import Ranks
 from muskie.training.pretrain import Pretraining
@@ -55,3 +58,23 @@ def test_a_run_logs_the_loss_of_every_source(tiny: list[str], tmp_path: Path) ->
         assert 0 < line["train/loss_of/plain"] < 10 and 0 < line["train/loss_of/often"] < 10
         assert line["train/unusable/plain"] == line["train/unusable/often"] == line["train/unreadable_images"] == 0
     assert "weight: 3" in (tmp_path / "config.yaml").read_text()
+
+
+def test_too_much_that_cannot_be_used_ends_the_run_and_is_saved(tiny: list[str], tmp_path: Path, image_root: Path) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(image_root, root)
+    for number in range(0, 16, 2):
+        for scene in root.iterdir():
+            (scene / f"{number:02d}.png").write_bytes(b"no picture")
+    words = [word for word in tiny if not word.startswith(("data.root", "trainer.log_every"))]
+    words += [f"data.root={root}", f"output_dir={tmp_path / 'run'}", "trainer.log_every=3", "trainer.steps=9"]
+    with pytest.raises(DataError) as caught:
+        train(words)
+    told = str(caught.value)
+    assert "source 'folder' (data, " in told and "more than max_unusable=0.05" in told and told.count(".png: ") == 10
+    assert "The first 10:" in told and "scripts/index_scenes.py" in told
+    assert state(tmp_path / "run" / "checkpoints")["step"] == 3, "and what was trained is saved"
+    allowed = float(told.rsplit("max_unusable=", 1)[1])
+    train([*words[:-3], f"output_dir={tmp_path / 'more'}", f"max_unusable={allowed}", "trainer.steps=3"])
+    last = json.loads((tmp_path / "more" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert last["train/unreadable_images"] > 0

@@ -105,7 +105,7 @@ def test_pictures_of_any_kind_and_name(tmp_path: Path) -> None:
     colours.convert("RGBA").save(folder / "c.png")
     colours.save(folder / "d.webp", lossless=True)
     Image.fromarray(rng.integers(0, 65536, (18, 24), dtype=np.uint16)).save(folder / "e.png")
-    colours.save(folder / "f.bmp")
+    colours.resize((6, 4)).resize((24, 18), Image.Resampling.BICUBIC).save(folder / "f.bmp")
     (folder / "g.jpg").write_bytes((folder / "a b.jpg").read_bytes()[:200])
     source = ImageFolders(tmp_path / "files")
     out = tmp_path / "shards"
@@ -124,7 +124,7 @@ def test_pictures_of_any_kind_and_name(tmp_path: Path) -> None:
         truth = np.asarray(open_image(folder / name))
         assert read.shape == truth.shape == ((24, 18, 3) if name == "a b.jpg" else (18, 24, 3))
         if name == "f.bmp":
-            assert np.abs(read.astype(float) - truth).mean() < 30, "noise as JPEG"
+            assert np.abs(read.astype(float) - truth).mean() < 6, "as JPEG"
         else:
             np.testing.assert_array_equal(read, truth)
 
@@ -157,7 +157,7 @@ class Odd(Numbered):
         camera = Camera(np.array([[20.0, 0, 12], [0, 20, 8], [0, 0, 1]]), np.eye(4))
         wrong = {
             "1": (depth[:8], camera),
-            "2": (0 * depth, camera),
+            "2": (np.zeros_like(depth), camera),
             "3": (depth, Camera(camera.intrinsics, 2 * np.eye(4))),
         }
         return Frame(plain.image, *wrong.get(frame, (depth, camera)))
