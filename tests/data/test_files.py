@@ -63,7 +63,10 @@ def test_grey_values_of_sixteen_bits_come_unchanged_and_are_resized_by_the_neare
     as_stored = read_grey(tmp_path / "depth.png", (3, 2))
     assert as_stored.dtype == np.float32
     np.testing.assert_array_equal(as_stored, values)
-    np.testing.assert_array_equal(read_grey(tmp_path / "depth.png", (9, 4)), values.repeat(2, axis=0).repeat(3, axis=1))
+    np.testing.assert_array_equal(read_grey(tmp_path / "depth.png", (9, 6)), values.repeat(3, axis=0).repeat(3, axis=1))
+    for size in ((9, 4), (2, 3)):
+        with pytest.raises(OSError, match=r"depth\.png: it is of 3x2 pixels and its picture of .*another aspect ratio"):
+            read_grey(tmp_path / "depth.png", size)
 
 
 def test_a_matrix_is_finite_numbers_or_nothing(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_cut_off_fractions_of_pixels_pass_and_another_aspect_ratio_does_not(tmp_
     np.testing.assert_allclose(camera.intrinsics[:2, 2], [28.5, 21.5])
     np.testing.assert_allclose(camera.intrinsics[[0, 1], [0, 1]], [0.9 * 57, 0.9 * 64 * 43 / 48])
     Image.new("RGB", (43, 57)).save(scene / "images" / "downsampled_000.jpg")
-    with pytest.raises(OSError, match=r"downsampled_000\.jpg: 43x57 pixels; annotations\.json has a picture of 640x480"):
+    with pytest.raises(OSError, match=r"downsampled_000\.png: it is of 57x43 pixels and its picture of 43x57"):
         source.read(source.scene(0), "downsampled_000.jpg", geometry=True)
     assert source.read(source.scene(0), "downsampled_000.jpg").image.size == (43, 57)
 

@@ -21,18 +21,19 @@ from muskie.data.sources.synthetic import SyntheticRooms
 POSE = np.array([[0.0, -1, 0, 1.5], [1, 0, 0, 2.5], [0, 0, 1, 3.5], [0, 0, 0, 1]])
 
 
-def picture(file: Path, on_its_side: bool = False) -> None:
-    """16x12 pixels, or 12x16 when it is upright."""
+def picture(file: Path, on_its_side: bool = False, upright: tuple[int, int] | None = None) -> None:
+    """16x12 pixels, or 12x16 when it is upright; or as large as that when it is."""
     file.parent.mkdir(parents=True, exist_ok=True)
     notes = Image.Exif()
     notes[ExifTags.Base.Orientation] = 6 if on_its_side else 1
-    Image.new("RGB", (16, 12)).save(file, exif=notes)
+    size = (16, 12) if upright is None else upright[::-1] if on_its_side else upright
+    Image.new("RGB", size).save(file, exif=notes)
 
 
 def seven_scenes(root: Path) -> SceneSource:
     folder = root / "chess" / "seq-01"
     for number, suffix in enumerate(("color.jpg", "color.png", "color.jpg", "color.jpg")):
-        picture(folder / f"frame-00000{number}.{suffix}", on_its_side=number == 2)
+        picture(folder / f"frame-00000{number}.{suffix}", number == 2, upright=(16, 12))
         np.savetxt(folder / f"frame-00000{number}.pose.txt", POSE)
     Image.new("I;16", (16, 12)).save(folder / "frame-000001.depth.proj.png")
     (folder / "frame-000003.pose.txt").unlink()
@@ -41,7 +42,7 @@ def seven_scenes(root: Path) -> SceneSource:
 
 def scannet(root: Path) -> SceneSource:
     for name, on_its_side in (("0.jpg", False), ("1.png", False), ("2.jpg", True), ("3.jpg", False)):
-        picture(root / "scene0000_00" / "color" / name, on_its_side)
+        picture(root / "scene0000_00" / "color" / name, on_its_side, upright=(16, 12))
     (root / "scene0000_00" / "pose").mkdir()
     for number in range(3):
         np.savetxt(root / "scene0000_00" / "pose" / f"{number}.txt", POSE)

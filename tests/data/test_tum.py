@@ -140,7 +140,7 @@ def test_a_picture_of_another_shape_has_no_camera_that_fits(tmp_path: Path) -> N
     write_sequence(tmp_path / "walk", numbers=(0,))
     source = TumRGBD(tmp_path)
     Image.new("RGB", (64, 64)).save(source.file(source.scene(0), source.scene(0).frames[0]))
-    with pytest.raises(OSError, match=r"rgb/.*png: 64x64 pixels; its camera is for a picture of 640x480, another aspect"):
+    with pytest.raises(OSError, match=r"depth/.*png: it is of 64x48 pixels and its picture of 64x64, another aspect"):
         frames(source)
 
 

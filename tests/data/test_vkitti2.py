@@ -131,7 +131,7 @@ def test_a_picture_of_another_shape_is_not_given_this_camera(tmp_path: Path) -> 
     write(tmp_path, SHOTS[:1])
     path = tmp_path / CLONE / "frames" / "rgb" / "Camera_0" / "rgb_00000.jpg"
     Image.open(path).crop((0, 0, 300, 125)).save(path)
-    with pytest.raises(OSError, match=r"rgb_00000\.jpg: 300x125 pixels; its camera is for a picture of 1242x375"):
+    with pytest.raises(OSError, match=r"depth_00000\.png: it is of 414x125 pixels and its picture of 300x125"):
         frames(VirtualKITTI2(tmp_path))
 
 

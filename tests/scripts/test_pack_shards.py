@@ -87,7 +87,7 @@ def test_several_sources_pictures_alone_and_unreadable_ones(
     for number in range(8, 16):
         (tmp_path / "broken" / "a" / f"{number}.png").write_bytes(b"no picture")
     message = refused(pack, *words, "--out", str(tmp_path / "many"))
-    assert "source 'two'" in message and "12 of 20 frames" in message and "The first 10" in message
+    assert "source 'two'" in message and "12 of 20 frames" in message and "The first ones" in message
     assert not (tmp_path / "many" / "index.safetensors").exists()
     pack.main([*words, "max_unusable=0.7", "--out", str(tmp_path / "many")])
     assert int(Shards(str(tmp_path / "many")).contents.counts.sum()) == 64 + 8
