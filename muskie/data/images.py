@@ -83,6 +83,8 @@ def decode_bytes(data: bytes, at_least: int | None = None) -> Picture:
     Raises:
         OSError: broken, no image, or of 32 bits.
     """
+    if not data:
+        raise OSError("the file is empty")
     try:
         with Image.open(io.BytesIO(data)) as image:
             factor = reduction(image.size, at_least) if image.format == "JPEG" else 1

@@ -117,7 +117,7 @@ class SceneIndex:
         kept = _trained_on(source, self.holdout) if source.heldout_from is None else source.heldout_from
         if source.shares_frames and source.scene(0).shows_the_same_as(source.scene(count - 1)):
             raise DataError(
-                f"source {source.name!r}{_root(source)}: its scenes share frames, and all show one room: nothing can be "
+                f"source {source.label!r}{_root(source)}: its scenes share frames, and all show one room: nothing can be "
                 f"held out of it that is not trained on too; set holdout.share=0, or give it several rooms"
             )
         return range(kept) if self.part == "train" else range(kept, count)
@@ -157,7 +157,7 @@ class SceneIndex:
         if not scenes:
             what = {"train": "to train on", "heldout": "held out"}.get(self.part, "in it")
             raise DataError(
-                f"source {source.name!r}{_root(source)} has nothing {what}, and decides itself what that is (shards: when "
+                f"source {source.label!r}{_root(source)} has nothing {what}, and decides itself what that is (shards: when "
                 f"they are packed, scripts/pack_shards.py --holdout); with holdout.share=0 nothing is held out or measured"
             )
         lengths = self._lengths(source)[scenes.start : scenes.stop]
@@ -171,7 +171,7 @@ class SceneIndex:
             more = f" and {count - len(first)} more" if count > len(first) else ""
             part = {"train": "to train on", "heldout": "held out"}.get(self.part, "in all")
             raise DataError(
-                f"source {source.name!r}{_root(source)}: {count} of {len(scenes)} scenes have fewer than {min_frames} "
+                f"source {source.label!r}{_root(source)}: {count} of {len(scenes)} scenes have fewer than {min_frames} "
                 f"images {part}: {listed}{more}. {self._ways_out(source)}"
             )
         return scenes.start + np.flatnonzero(~short), count

@@ -88,8 +88,8 @@ class Ledger:
                 raise DataError(
                     f"source {source.label!r} ({where}): {skipped:,} of {asked:,} frames asked for cannot be used, more "
                     f"than max_unusable={most:g}; training on the rest may be biased. The first ones:\n  {listed}\n"
-                    f"Mend or remove them (python scripts/index_scenes.py data=... --all finds all), or allow more: "
-                    f"max_unusable={min(1.0, round(skipped / asked + 0.05, 2)):g}"
+                    f"Mend or remove them (python scripts/index_scenes.py data=... --all tells what is wrong), or allow "
+                    f"more: max_unusable={min(1.0, round(skipped / asked + 0.05, 2)):g}"
                 )
 
     def __str__(self) -> str:

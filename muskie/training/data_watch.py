@@ -44,20 +44,22 @@ class DataWatch:
             self._new |= {one.message: None for one in views.unreadable if one.message not in self._told}
 
     def read(self) -> dict[str, float]:
-        """Skipped frames and shares, for the log.
-
-        Raises:
-            DataError: on all ranks, a source of which too much was skipped.
-        """
+        """Skipped frames and shares, for the log."""
         gathered = self.ranks.gather((self._mine, list(self._new)[:TOLD]))
         self.whole = Ledger.joined(ledger for ledger, _ in gathered)
         told = {message: None for _, new in gathered for message in new if message not in self._told}
         self.news = list(told)[:TOLD]
         self._told.update(self.news)
         self._new = {}
-        self.whole.check(self.sources, self.max_unusable)
         shares = self.whole.scalars(self.labels) if len(self.sources) > 1 else {}
         return {
             "unreadable_images": self.whole.skipped.total(),
             **{f"unusable/{label}": share for label, share in shares.items()},
         }
+
+    def check(self) -> None:
+        """
+        Raises:
+            DataError: on all ranks, a source of which too much was skipped, as of the last `read`.
+        """
+        self.whole.check(self.sources, self.max_unusable)

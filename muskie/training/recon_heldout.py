@@ -140,7 +140,12 @@ class ReconstructionHeldOut:
         if self.index is None:
             return
         config = self.config
-        sets = spaced(self.index, self.views, config.distance, config.scenes, config.seed)
+        try:
+            sets = spaced(self.index, self.views, config.distance, config.scenes, config.seed)
+        except DataError as error:
+            raise DataError(
+                f"{error} (evaluation.views, evaluation.distance; now {self.views}, {config.distance})"
+            ) from error
         self._without_model = {}
         self._sets, self._groups = sets, [views.group for views in sets]
         try:

@@ -141,12 +141,17 @@ class Trainer:
         return loaded
 
     def _log_or_save(self, settings: str) -> None:
-        """A log line; where that ends the run, for too much of a source cannot be used, what was trained is saved."""
+        """A log line; if too much of a source cannot be used, what was trained is saved and the run ends, but for its last
+        step, after which there is nothing left to bias."""
+        self._log()
         try:
-            self._log()
-        except DataError:
+            self.watch.check()
+        except DataError as error:
+            if self.step == self.run.steps:
+                self.telemetry.say(f"warning: {error}")
+                return
             self.save(settings)
-            raise
+            raise DataError(f"{error}\nWhat was trained is saved: with that the same command goes on") from error
 
     def _step(self, loaded: list[Views]) -> None:
         """One optimiser step over all sizes of all micro-batches. Nothing in it waits for the device."""
@@ -224,11 +229,9 @@ class Trainer:
         self.guard.check()
         check_scale(self.scaler, self.step)
         values = self.window.read(self.ranks, self.rate(self.step - 1))
-        try:
-            skipped = self.watch.read()
-        finally:
-            for message in self.watch.news:
-                self.telemetry.say(f"skipped: {message}")
+        skipped = self.watch.read()
+        for message in self.watch.news:
+            self.telemetry.say(f"skipped: {message}")
         self.window.reset()
         if values:
             values |= skipped

@@ -25,6 +25,8 @@ AT_LEAST = 192
 """Pixels of a picture's shorter side, as far as the page goes: edges must be seen to continue."""
 TOLERANCE = 0.05
 """How far a point's depth may be from what is measured where it lands, as a share, and still be on the surface."""
+ENOUGH = 0.2
+"""The share of points inside a picture from which on their depth is compared."""
 HIDDEN: Colour = (122, 160, 214)
 IN_FRONT: Colour = (240, 120, 20)
 OUTLINE: Colour = (40, 220, 90)
@@ -196,6 +198,8 @@ def _told(landing: Landing) -> list[str]:
             told.append("nothing lands inside")
         else:
             depth = f"depth off by {_percent(off, 1)}" if off == off else "no depth measured there"
+            if inside < ENOUGH:  # mostly hidden ones, whose depth is not what is measured
+                depth = "too few to compare"
             told.append(f"{_percent(inside)} inside\n{depth}")
     return told
 

@@ -20,7 +20,7 @@ def processor() -> str:
 
 def row(name: str, value: object) -> None:
     """A line of a table."""
-    print(f"  {name:<28}{value}")
+    print(f"  {name:<28} {value}")
 
 
 def milliseconds(seconds: dict[str, float]) -> str:

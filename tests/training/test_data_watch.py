@@ -75,6 +75,7 @@ def test_all_ranks_count_and_all_fail() -> None:
             DataError, match=r"source 'a'.*: 12 of 20 frames asked for cannot be used, more than max_unusable=0\.25"
         ):
             one.read()
+            one.check()
         assert one.whole.skipped["a"] == 12
 
 

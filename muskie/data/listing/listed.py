@@ -187,9 +187,9 @@ class ListedSource(SceneSource):
         pictures may be put where nothing was looked at."""
         if not failed and not bare:
             return None
-        self.parts()  # which notes what listing a part may need
+        parts = set(self.parts())  # which also notes what listing a part may need
         # Of those that are folders, these are watched.
-        asked = [*failed, *(part for part in bare if not (self.root / part).exists())][:WATCHED]
+        asked = [*failed, *(part for part in bare if part in parts and not (self.root / part).exists())][:WATCHED]
         with ThreadPoolExecutor(THREADS) as pool:
             for part, found in zip(asked, pool.map(self._try, asked), strict=True):
                 if not isinstance(found, OSError) and (part in failed or any(scene.frames for scene in found)):
@@ -201,13 +201,13 @@ class ListedSource(SceneSource):
         if self.looked_for:
             print(f"{self.name}: looks at {self.root} anew, for {self.looked_for}", file=sys.stderr)
         made = time.time_ns()
-        found, self.failed, bare, self.bare = self._look()
+        found, self.failed, self.bare = self._look()
         scenes = self.arranged(found)
         self._table = SceneTable.of(scenes)
         # An empty root is not worth keeping: whoever mends it shall not have to know of the file.
         if not can_write or not scenes:
             return
-        watched = self._times(scenes, bare)
+        watched = self._times(scenes, self.bare)
         self._state = f"{zlib.crc32(json.dumps(watched, sort_keys=True).encode()):08x}"
         noted = {"made_of": made_of, "problems": self.problems, "failed": self.failed, "made": made, "watched": watched}
         noted |= {"state": self._state, "bare": self.bare, "parts": self.listed_parts}
@@ -218,13 +218,12 @@ class ListedSource(SceneSource):
         except (OSError, Unusable) as error:
             print(f"{self.name}: its index cannot be kept in {self.index_file.parent} ({error})", file=sys.stderr)
 
-    def _look(self) -> tuple[list[Scene], list[str], list[str], list[str]]:
-        """Lists all parts, in their order: scenes, parts that could not be opened, parts and scenes without frames, and
-        parts without any scene."""
+    def _look(self) -> tuple[list[Scene], list[str], list[str]]:
+        """Lists all parts, in their order: scenes, parts that could not be opened, and parts and scenes without frames."""
         self.problems = []
         parts = self.parts()
         self.listed_parts = len(parts)
-        scenes, failed, bare, hollow = [], [], [], []
+        scenes, failed, bare = [], [], []
         bar = tqdm(total=len(parts), desc=f"indexing {self.name}", unit=" parts", delay=1, disable=None, leave=False)
         with ThreadPoolExecutor(THREADS) as pool, bar:
             for part, found in zip(parts, pool.map(self._try, parts), strict=True):
@@ -238,8 +237,7 @@ class ListedSource(SceneSource):
                     scenes += [scene for scene in found if scene.frames]
                     bare += [scene.name for scene in found if not scene.frames]
                     bare += [] if found else [part]
-                    hollow += [] if any(scene.frames for scene in found) else [part]
-        return scenes, failed, bare, hollow
+        return scenes, failed, bare
 
     def _try(self, part: str) -> Sequence[Scene] | OSError:
         try:

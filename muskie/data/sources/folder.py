@@ -87,7 +87,10 @@ class ImageFolders(ListedSource):
         """Each folder once, whatever links lead to it."""
         first: dict[str, Scene] = {}
         for scene in scenes:
-            first.setdefault(os.path.realpath(self.root / scene.name), scene)
+            path = self.root / scene.name
+            real = os.path.realpath(path)
+            if real not in first or real == str(path.absolute()):  # the folder itself rather than a link to it
+                first[real] = scene
         return list(first.values())
 
     def watched(self, scene: Scene) -> Sequence[Path]:
