@@ -175,21 +175,21 @@ class ListedSource(SceneSource):
             return f"its index {self.index_file} is of another source: {noted.get('made_of')}"
         if what := changed(noted["watched"], noted["made"]):
             return what
-        if what := self._mended(noted.get("failed", []), noted.get("bare", [])):
+        if what := self._mended(noted["failed"], noted["hollow"]):
             return what
         self._table, self._made, self.problems = table, noted["made"], list(noted["problems"])
         self._state, self.listed_parts = noted["state"], noted["parts"]
         self.failed, self.bare = list(noted["failed"]), list(noted["bare"])
         return None
 
-    def _mended(self, failed: Sequence[str], bare: Sequence[str]) -> str | None:
+    def _mended(self, failed: Sequence[str], hollow: Sequence[str]) -> str | None:
         """Which part has scenes now that had none, in words. Whoever gave the right to read one has changed no folder, and
         pictures may be put where nothing was looked at."""
-        if not failed and not bare:
+        if not failed and not hollow:
             return None
         parts = set(self.parts())  # which also notes what listing a part may need
         # Of those that are folders, these are watched.
-        asked = [*failed, *(part for part in bare if part in parts and not (self.root / part).exists())][:WATCHED]
+        asked = [*failed, *(part for part in hollow if part in parts and not (self.root / part).exists())][:WATCHED]
         with ThreadPoolExecutor(THREADS) as pool:
             for part, found in zip(asked, pool.map(self._try, asked), strict=True):
                 if not isinstance(found, OSError) and (part in failed or any(scene.frames for scene in found)):
@@ -210,7 +210,7 @@ class ListedSource(SceneSource):
         watched = self._times(scenes, self.bare)
         self._state = f"{zlib.crc32(json.dumps(watched, sort_keys=True).encode()):08x}"
         noted = {"made_of": made_of, "problems": self.problems, "failed": self.failed, "made": made, "watched": watched}
-        noted |= {"state": self._state, "bare": self.bare, "parts": self.listed_parts}
+        noted |= {"state": self._state, "bare": self.bare, "hollow": self._hollow, "parts": self.listed_parts}
         try:
             write_table(self.index_file, self._table, noted)
             self._table, _ = read_table(self.index_file)
@@ -224,6 +224,7 @@ class ListedSource(SceneSource):
         parts = self.parts()
         self.listed_parts = len(parts)
         scenes, failed, bare = [], [], []
+        self._hollow: list[str] = []
         bar = tqdm(total=len(parts), desc=f"indexing {self.name}", unit=" parts", delay=1, disable=None, leave=False)
         with ThreadPoolExecutor(THREADS) as pool, bar:
             for part, found in zip(parts, pool.map(self._try, parts), strict=True):
@@ -237,6 +238,8 @@ class ListedSource(SceneSource):
                     scenes += [scene for scene in found if scene.frames]
                     bare += [scene.name for scene in found if not scene.frames]
                     bare += [] if found else [part]
+                    if not any(scene.frames for scene in found):
+                        self._hollow.append(part)
         return scenes, failed, bare
 
     def _try(self, part: str) -> Sequence[Scene] | OSError:

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 from muskie.data.listing.table import TEXTS, SceneTable
 
-VERSION = 1
+VERSION = 2
 """Of the layout; a file of another one is made anew."""
 
 NEEDED = {"scene_ends", *TEXTS, *(f"{name}_ends" for name in TEXTS)}
