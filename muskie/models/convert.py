@@ -10,7 +10,7 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from torch import Tensor
 from muskie.errors import CheckpointError
 from muskie.models.encoder import EncoderConfig
 from muskie.models.masked_view import MaskedViewModel
+from muskie.models.parts import part_settings
 from muskie.models.published_file import FINETUNED, published_kind, read_weights
 from muskie.models.variants import muskie_base, muskie_huge, muskie_large, muskie_small
 
@@ -139,7 +140,7 @@ def convert(
         )
     variant, config, flat = encoder_shape(weights, first, "", heads, exact_rope)
     report = Report(variant, config)
-    model = MaskedViewModel(encoder=asdict(config))
+    model = MaskedViewModel(encoder=part_settings(config))
     norm = "norm" if "norm.weight" in weights and "decoder_norm.weight" not in weights else "decoder_norm"
     table = names(config.depth, flat, norm)
     report.missing = [key for key in table if key not in weights]

@@ -123,8 +123,7 @@ def gain_predictor(model: MaskedViewModel, device: torch.device) -> Any:
     """The model as `muskie.evaluation.cross_view_gain.Predictor`."""
 
     def predict(images: Tensor, mask: Tensor) -> Tensor:
-        prediction = model(images.to(device), mask, hidden_only=True)
-        colours = prediction.pixels.unflatten(-1, (3, -1))
-        return (colours * model.encoder.image_std[:, 0] + model.encoder.image_mean[:, 0]).flatten(-2)
+        images = images.to(device)
+        return model.colours(model(images, mask, hidden_only=True), images, mask)
 
     return predict
