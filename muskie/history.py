@@ -11,6 +11,7 @@ import torch
 from omegaconf import OmegaConf
 
 from muskie.data.index import SceneIndex
+from muskie.data.scene import SceneSource
 from muskie.errors import CheckpointError
 from muskie.models.variants import list_models
 from muskie.paths import typed_path
@@ -74,7 +75,33 @@ def extended(before: Sequence[Entry], settings: str, index: SceneIndex | None = 
     if listed is not None:
         now["listed"] = listed
     same = {key: now[key] for key in ("data", "holdout")}
-    return [*(e for e in before if {key: e.get(key) for key in same} != same or e.get("listed") not in (None, listed)), now]
+
+    def is_now(entry: Entry) -> bool:
+        if {key: entry.get(key) for key in same} != same:
+            return False
+        known = entry.get("listed")
+        return known is None or known == listed or (index is not None and lists_the_same(index, known))
+
+    return [*(entry for entry in before if not is_now(entry)), now]
+
+
+def lists_the_same(index: SceneIndex, listed: str) -> bool:
+    """Whether a fingerprint is that of a part, of now or as it was made at first, of the names alone."""
+    return listed in (fingerprint(index), _of_names(index))
+
+
+def _of_names(index: SceneIndex) -> str:
+    digest = hashlib.blake2b(digest_size=12)
+    for source in index.sources:
+        if not source.uniform_length:
+            _add_names(digest, index, source)
+    return digest.hexdigest()
+
+
+def _add_names(digest: Any, index: SceneIndex, source: SceneSource) -> None:
+    for number in range(index.places(source)):
+        place = index.place(source, number)
+        digest.update("\n".join([place.scene.name, *place.frames, ""]).encode())
 
 
 def fingerprint(index: SceneIndex) -> str:
@@ -85,11 +112,9 @@ def fingerprint(index: SceneIndex) -> str:
         if source.uniform_length:
             continue
         if (known := source.digest()) is not None:
-            digest.update(f"{known} {index.part} {index.by} {index.holdout} {index.places(source)}\n".encode())
+            digest.update(f"{known} {index.part} {index.by} {index.holdout}\n".encode())
             continue
-        for number in range(index.places(source)):
-            place = index.place(source, number)
-            digest.update("\n".join([place.scene.name, *place.frames, ""]).encode())
+        _add_names(digest, index, source)
     return digest.hexdigest()
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from muskie.data.index import HoldOut, SceneIndex
-from muskie.data.scene import Scene
 from muskie.data.listing.table import SceneTable
+from muskie.data.scene import Scene
 from muskie.data.sources.folder import ImageFolders
 from muskie.data.sources.synthetic import SyntheticRooms
 from muskie.errors import CheckpointError

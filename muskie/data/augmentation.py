@@ -14,6 +14,9 @@ from muskie.errors import ConfigError
 MARGIN = 0.5
 """What is added around an object that is zoomed in on, as a share of its width and height, on each side."""
 
+LEAST = 0.05
+"""The smallest side of an object that is zoomed in on, as a share of the image's."""
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -80,7 +83,8 @@ class Augmentation:
 
 
 def around_object(mask: np.ndarray) -> Crop:
-    """The part of an image that holds its object with `MARGIN` around it; all of it where there is no object.
+    """The part of an image that holds its object with `MARGIN` around it; all of it where there is no object, or one of less
+    than `LEAST` of a side: some stray pixels.
 
     Args:
         mask: bool [H, W], at any size of the image's aspect ratio.
@@ -91,6 +95,8 @@ def around_object(mask: np.ndarray) -> Crop:
         if not len(where):
             return Crop()
         side, first, last = mask.shape[axis], int(where[0]), int(where[-1]) + 1
+        if last - first < LEAST * mask.shape[axis]:
+            return Crop()
         margin = MARGIN * (last - first)
         edges.append((max(first - margin, 0) / side, min(last + margin, side) / side))
     (left, right), (top, bottom) = edges

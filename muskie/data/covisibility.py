@@ -28,6 +28,13 @@ def neighbours(place: Place, anchor: int) -> np.ndarray:
         ConfigError: the overlaps of this source were never measured.
     """
     source = place.source
+    if source.streams:  # which carries them with its frames
+        try:
+            packed = source.overlaps(place.scene)
+        except OSError:  # its frames will say so
+            return np.zeros(len(place.frames), dtype=np.float32)
+        if packed is not None:
+            return packed[anchor, : len(place.frames)].astype(np.float32)
     if not isinstance(source, ListedSource) or not isinstance(place.frames, FrameNames) or source.overlap_table is None:
         raise ConfigError(
             f"plan.sampling=covisible: the overlaps of {source.label!r} are not known; measure them once: "

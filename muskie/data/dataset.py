@@ -21,7 +21,7 @@ from muskie.data.requests import Request
 from muskie.data.sampling import choose_views
 from muskie.data.scene import Frame
 from muskie.data.turns import BatchLayout, Turns
-from muskie.data.unusable import Unusable
+from muskie.data.unusable import FIRST, Unusable
 from muskie.errors import DataError
 from muskie.streams import stream
 
@@ -115,7 +115,8 @@ class ViewDataset(Dataset[Views]):
                 skipped += [Unusable(label, message) for message in unreadable]
                 images = torch.from_numpy(self._crop(rng, read, shape))
                 return Views(images[None], [request.sample], [place.name], [label], asked, skipped)
-            skipped.append(Unusable(label, too_few(place, len(read), unreadable, shape.views), max(len(unreadable), 1)))
+            message = too_few(place, len(read), unreadable, shape.views)
+            skipped.append(Unusable(label, message, max(len(unreadable), 1), tuple(unreadable[:FIRST])))
         raise DataError(f"{TRIES} scenes were drawn and none can be used, the last: {skipped[-1]}. Repair or remove them")
 
     def _detail(self, shape: LoadShape) -> int:

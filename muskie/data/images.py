@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
@@ -86,6 +86,9 @@ def decode_bytes(data: bytes, at_least: int | None = None) -> Picture:
     try:
         with Image.open(io.BytesIO(data)) as image:
             factor = reduction(image.size, at_least) if image.format == "JPEG" else 1
+            if _orientation(image) in TURNS:
+                # What is left of a side that is no multiple comes last, and would come first in the upright image.
+                factor = next((f for f in REDUCTIONS if f <= factor and not (image.width % f or image.height % f)), 1)
             size = (-(-image.width // factor), -(-image.height // factor))
             pixels = _decode_jpeg(data, size) if image.format == "JPEG" and image.mode in ("RGB", "L") else None
             if pixels is not None:
@@ -93,6 +96,8 @@ def decode_bytes(data: bytes, at_least: int | None = None) -> Picture:
             if factor > 1:
                 image.draft("RGB", (image.width // factor, image.height // factor))
             return decode(image)
+    except UnidentifiedImageError as error:  # whose message holds the address of the bytes
+        raise OSError("cannot identify the image") from error
     except OSError:
         raise
     except Exception as error:  # what damaged bytes raise differs from format to format

@@ -99,6 +99,7 @@ class SceneIndex:
         # By position: a data worker that is started anew has copies of the sources.
         self._numbers: list[range | np.ndarray] = []
         for source in self.sources:
+            self._check_listed(source)
             numbers, short = self._long_enough(source, min_frames)
             self._numbers.append(numbers)
             self.short.append(short)
@@ -106,7 +107,7 @@ class SceneIndex:
         self._until = np.cumsum(weights / weights.sum()) if np.ptp(weights) else None
 
     def _by_scenes(self, source: SceneSource) -> bool:
-        return source.heldout_from is not None or (self.by == "scenes" and len(source) > 1)
+        return source.heldout_from is not None or source.shares_frames or (self.by == "scenes" and len(source) > 1)
 
     def _of_part(self, source: SceneSource) -> range:
         """Numbers of the scenes of a source that belong to this part."""
@@ -114,6 +115,11 @@ class SceneIndex:
         if self.part == "all" or not self._by_scenes(source):
             return range(count)
         kept = _trained_on(source, self.holdout) if source.heldout_from is None else source.heldout_from
+        if source.shares_frames and source.scene(0).shows_the_same_as(source.scene(count - 1)):
+            raise DataError(
+                f"source {source.name!r}{_root(source)}: its scenes share frames, and all show one room: nothing can be "
+                f"held out of it that is not trained on too; set holdout.share=0, or give it several rooms"
+            )
         return range(kept) if self.part == "train" else range(kept, count)
 
     def _scenes(self, source: SceneSource) -> range | np.ndarray:
@@ -133,6 +139,17 @@ class SceneIndex:
             return scene.frames
         kept = int(kept_frames(len(scene.frames), self.holdout))
         return scene.frames[:kept] if self.part == "train" else scene.frames[kept:]
+
+    def _check_listed(self, source: SceneSource) -> None:
+        """Refuses a source much of which could not be opened."""
+        count, parts = len(source.failed), source.listed_parts
+        if parts and count > self.max_unusable * parts:
+            listed = "\n  ".join(source.problems[:10])
+            raise DataError(
+                f"source {source.label!r}{_root(source)}: {count} of {parts} parts cannot be listed, more than "
+                f"max_unusable={self.max_unusable:g}. The first ones:\n  {listed}\nMend or remove them, or allow more: "
+                f"max_unusable={min(1.0, round(count / parts + 0.005, 2)):g}"
+            )
 
     def _long_enough(self, source: SceneSource, min_frames: int) -> tuple[range | np.ndarray, int]:
         """The scenes of this part that have enough frames in it, and how many do not."""

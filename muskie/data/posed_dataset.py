@@ -24,7 +24,7 @@ from muskie.data.requests import Request
 from muskie.data.sampling import choose_views
 from muskie.data.scene import Camera, Frame
 from muskie.data.turns import BatchLayout, Turns
-from muskie.data.unusable import Unusable
+from muskie.data.unusable import FIRST, Unusable
 from muskie.errors import ConfigError, DataError
 from muskie.streams import stream
 
@@ -131,7 +131,8 @@ class PosedDataset(Dataset[Views]):
                     f"{place.name}: passed over, {len(frames)} of the {looked} frames looked at have what is needed, "
                     f"{shape.views} are wanted{why}"
                 )
-                told.append(Unusable(label, message, len(unusable)))
+                files = tuple(f"{place.name}/{name}: {reason}" for name, reason in unusable[:FIRST])
+                told.append(Unusable(label, message, len(unusable), files))
                 continue
             told += [Unusable(label, f"{place.name}/{name}: {reason}") for name, reason in unusable]
             views = self._views(frames, shape, int(rng.integers(2**32)), request.sample, place)
@@ -200,6 +201,6 @@ def _read(place: Place, name: str, at_least: int) -> Frame | str:
         if problem or frame.depth is None:
             return problem  # before the picture is decoded, which takes long
         frame = replace(frame, image=decode(frame.image), depth=known_depth(frame.depth))
-    except OSError as error:
+    except (OSError, DataError) as error:  # of one frame or its scene: others can be read
         return str(error) or "it cannot be read"
     return size_problem(frame) or frame

@@ -89,7 +89,7 @@ def read_some(
             part = part_of(name)
             detail = round(at_least / min(part.right - part.left, part.bottom - part.top))
             read.append((reader.read(place, name, detail), part))
-        except OSError as error:
+        except (OSError, DataError) as error:  # of one frame or its scene: others can be read
             unreadable.append(str(error))
         if len(read) == views or len(unreadable) == PATIENCE:
             break

@@ -48,13 +48,13 @@ def _random(rng: np.random.Generator, place: Place, shape: LoadShape) -> list[in
 
 
 def _covisible(rng: np.random.Generator, place: Place, shape: LoadShape) -> list[int]:
-    """A frame, then those that show a share of what it shows within `shape.overlap`, at random; then the others, those
-    nearest to that range first."""
+    """A frame, then those that show a share of what it shows within `shape.overlap`, at random; then those that show more,
+    the least first; then those that show less, the most first."""
     count = len(place.frames)
     anchor = int(rng.integers(count))
     overlap = neighbours(place, anchor)  # [frames of the place]
     low, high = shape.overlap
-    outside = np.maximum(low - overlap, overlap - high).clip(min=0)
+    outside = np.where(overlap < low, 2 - overlap, (overlap - high).clip(min=0))
     others = [number for number in rng.permutation(count).tolist() if number != anchor]
     return [anchor, *sorted(others, key=lambda number: outside[number])]
 

@@ -111,6 +111,18 @@ class SceneSource(ABC):
     problems: Sequence[str] = ()
     """What could not be listed, and why, in words; all else was."""
 
+    failed: Sequence[str] = ()
+    """What was to be listed and could not be opened; `problems` says why."""
+
+    bare: Sequence[str] = ()
+    """Where no pictures are, of what was listed."""
+
+    listed_parts: int = 0
+    """How many folders or files were listed; 0 where it is not known."""
+
+    shares_frames: bool = False
+    """Whether its scenes show the same frames, so that what is held out has to be whole rooms."""
+
     heldout_from: int | None = None
     """The number of the first scene that the source itself holds out, with all behind it; None: whoever reads it decides."""
 

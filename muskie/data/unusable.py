@@ -22,11 +22,13 @@ class Unusable(NamedTuple):
         source: the label of their source.
         message: which, and why.
         frames: how many.
+        files: some of them, and why, where the message is of a whole scene.
     """
 
     source: str
     message: str
     frames: int = 1
+    files: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.message
@@ -50,8 +52,9 @@ class Ledger:
         for one in unusable:
             self.skipped[one.source] += one.frames
             kept = self.messages.setdefault(one.source, {})
-            if len(kept) < FIRST:
-                kept[one.message] = None
+            for message in one.files or (one.message,):
+                if len(kept) < FIRST:
+                    kept[message] = None
 
     @staticmethod
     def joined(ledgers: Iterable[Ledger]) -> Ledger:
@@ -72,18 +75,19 @@ class Ledger:
     def check(self, sources: Sequence[SceneSource], most: float) -> None:
         """
         Raises:
-            DataError: of a source, at least `FIRST` different frames and more than the share `most` had to be skipped.
+            DataError: of a source, at least `FIRST` frames had to be skipped, and a share above `most` by more than two
+                standard deviations of chance.
         """
         for source in sources:
             asked, skipped = self.asked[source.label], self.skipped[source.label]
             messages = list(self.messages.get(source.label, {}))
-            if len(messages) >= FIRST and skipped > most * asked:
+            if skipped >= FIRST and skipped > most * asked + 2 * (most * asked) ** 0.5:
                 root = getattr(source, "root", None)
                 where = f"{source.config_key}, {root}" if root is not None else source.config_key
                 listed = "\n  ".join(messages)
                 raise DataError(
                     f"source {source.label!r} ({where}): {skipped:,} of {asked:,} frames asked for cannot be used, more "
-                    f"than max_unusable={most:g}; training on the rest may be biased. The first {FIRST}:\n  {listed}\n"
+                    f"than max_unusable={most:g}; training on the rest may be biased. The first ones:\n  {listed}\n"
                     f"Mend or remove them (python scripts/index_scenes.py data=... --all finds all), or allow more: "
                     f"max_unusable={min(1.0, round(skipped / asked + 0.05, 2)):g}"
                 )

@@ -26,6 +26,8 @@ class DataWatch:
         self.sources, self.max_unusable, self.ranks = sources, max_unusable, ranks
         self.whole = Ledger()
         """Of all ranks, as of the last `read`."""
+        self.news: list[str] = []
+        """A few messages, of any rank, that were not told before the last `read`."""
         self._mine = Ledger()
         self._told: set[str] = set()
         self._new: dict[str, None] = {}
@@ -47,17 +49,15 @@ class DataWatch:
         Raises:
             DataError: on all ranks, a source of which too much was skipped.
         """
-        self.whole = Ledger.joined(self.ranks.gather(self._mine))
+        gathered = self.ranks.gather((self._mine, list(self._new)[:TOLD]))
+        self.whole = Ledger.joined(ledger for ledger, _ in gathered)
+        told = {message: None for _, new in gathered for message in new if message not in self._told}
+        self.news = list(told)[:TOLD]
+        self._told.update(self.news)
+        self._new = {}
         self.whole.check(self.sources, self.max_unusable)
         shares = self.whole.scalars(self.labels) if len(self.sources) > 1 else {}
         return {
             "unreadable_images": self.whole.skipped.total(),
             **{f"unusable/{label}": share for label, share in shares.items()},
         }
-
-    def news(self) -> list[str]:
-        """A few messages that were not told before."""
-        told = list(self._new)[:TOLD]
-        self._told.update(told)
-        self._new = {}
-        return told

@@ -97,6 +97,9 @@ def introduction(run: Run) -> Iterator[str]:
         if source.problems:
             what = _plural(len(source.problems), "part")
             yield f"warning: {source.label}: {what} could not be listed, the first: {source.problems[0]}"
+        if source.bare:
+            what = _plural(len(source.bare), "part")
+            yield f"note: {source.label}: {what} without pictures, e.g. {source.bare[0]}"
     parameters = sum(p.numel() for p in run.model.parameters())
     sources = ", ".join(_described(source, run.train_index) for source in run.sources)
     scenes = config.batch_size * config.accumulate * run.ranks.world

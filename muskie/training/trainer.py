@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from muskie.data.dataset import Views
-from muskie.errors import DataError
+from muskie.errors import DataError, MuskieError
 from muskie.training import checkpoint
 from muskie.training.data_watch import DataWatch
 from muskie.training.distributed import Ranks
@@ -110,8 +110,7 @@ class Trainer:
         self.window.reset()
         with StopSignal() as stop:
             while self.step < self.run.steps:
-                with self.window.waiting():
-                    loaded = [next(batches) for _ in range(self.run.sizes * self.config.accumulate)]
+                loaded = self._load(batches, settings)
                 self.watch.add(loaded)
                 # A run that stopped between two uses of a load goes on with the second one.
                 for _ in range(self.step % self.run.reuse, self.run.reuse):
@@ -120,11 +119,34 @@ class Trainer:
                     self._step(loaded)
                     self._after_step(settings)
                     if self.step < self.run.steps and self.ranks.any(stop.received is not None):
-                        self._log()
+                        self._log_or_save(settings)
                         self.save(settings)
                         self.telemetry.say(f"{stop.received or 'a signal'}: saved after step {self.step}")
                         return False
         return True
+
+    def _load(self, batches: Iterator[Views], settings: str) -> list[Views]:
+        """The next load. If a rank cannot load it, all of them save and raise: none waits for another, nothing is lost."""
+        error: MuskieError | None = None
+        loaded: list[Views] = []
+        with self.window.waiting():
+            try:
+                loaded = [next(batches) for _ in range(self.run.sizes * self.config.accumulate)]
+            except MuskieError as failed:
+                error = failed
+        if self.ranks.any(error is not None):
+            if self.step:
+                self.save(settings)
+            raise error or DataError("another rank could not load its data, and said why")
+        return loaded
+
+    def _log_or_save(self, settings: str) -> None:
+        """A log line; where that ends the run, for too much of a source cannot be used, what was trained is saved."""
+        try:
+            self._log()
+        except DataError:
+            self.save(settings)
+            raise
 
     def _step(self, loaded: list[Views]) -> None:
         """One optimiser step over all sizes of all micro-batches. Nothing in it waits for the device."""
@@ -164,11 +186,7 @@ class Trainer:
         save = self._due(config.save_every) or any(measure.lengthy for measure in due)
         # A checkpoint closes the window of means, so that a continued run logs what the run never stopped would have.
         if self._due(config.log_every) or save:
-            try:
-                self._log()
-            except DataError:  # too much of a source cannot be used; what was trained is not lost by it
-                self.save(settings)
-                raise
+            self._log_or_save(settings)
         with self.window.aside():
             if self._due(config.picture_every):
                 self._pictures(self._sample, "train")
@@ -206,9 +224,11 @@ class Trainer:
         self.guard.check()
         check_scale(self.scaler, self.step)
         values = self.window.read(self.ranks, self.rate(self.step - 1))
-        for message in self.watch.news():
-            self.telemetry.say(f"skipped: {message}")
-        skipped = self.watch.read()
+        try:
+            skipped = self.watch.read()
+        finally:
+            for message in self.watch.news:
+                self.telemetry.say(f"skipped: {message}")
         self.window.reset()
         if values:
             values |= skipped

@@ -19,9 +19,8 @@ def measure(folder: Path, frames: int) -> dict[str, Any]:
         folder: to write into.
         frames: how many there are, at least 600; different pictures are a few, linked under many names.
     """
-    from muskie.data.index import SceneIndex
-    from muskie.data.shards.chunk import What
-    from muskie.data.shards.packing import ShardPlan, divided, pieces, write_shards
+    from muskie.data.shards.pack import What
+    from muskie.data.shards.packing import ShardPlan, divided, pieces, write_index, write_shards
     from muskie.data.sources.folder import ImageFolders
     from muskie.data.sources.shards import Shards
 
@@ -31,12 +30,11 @@ def measure(folder: Path, frames: int) -> dict[str, Any]:
     size = _write(root, scenes)
     source, list_s = _timed(lambda: ImageFolders(root))
     again, open_s = _timed(lambda: ImageFolders(root))
-    index = SceneIndex([again], "all")
-    train, heldout = divided(index, again, 0.05)
     plan = ShardPlan(shard_mb=64, what=What(geometry=False))
     packed.mkdir()
-    parts = {"train": pieces(train, plan, "train"), "heldout": pieces(heldout, plan, "heldout")}
-    (contents, _), pack_s = _timed(lambda: write_shards(packed, parts, plan, workers=1))
+    parts = {part: pieces(places, plan, part) for part, places in divided([again], 0.05).items()}
+    (outcomes, _), pack_s = _timed(lambda: write_shards(packed, parts, plan, workers=1))
+    contents = write_index(packed, outcomes, parts)
     shards, open_shards_s = _timed(lambda: Shards(str(packed)))
     count = int(source.lengths().sum())
     return {
@@ -73,6 +71,7 @@ def extrapolated(found: dict[str, Any]) -> list[tuple[str, str, str]]:
 
 def _write(root: Path, scenes: int) -> float:
     """Scenes of linked JPEGs, aged so that their index is trusted; the mean size of a file."""
+    from muskie.data.images import decode
     from muskie.data.sources.synthetic import SyntheticRooms
 
     rooms = SyntheticRooms(scenes=8, frames=1, image_size=STORED)
@@ -80,7 +79,7 @@ def _write(root: Path, scenes: int) -> float:
     root.mkdir()
     for number in range(8):
         originals.append(root / f".picture{number}.jpg")  # hidden, no scene
-        rooms.read(rooms.scene(number), "000000").image.save(originals[-1], quality=90)
+        decode(rooms.read(rooms.scene(number), "000000").image).pillow().save(originals[-1], quality=90)
     for number in range(scenes):
         scene = root / f"scene{number:06d}"
         scene.mkdir()

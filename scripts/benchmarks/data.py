@@ -161,7 +161,7 @@ def _reprojection(root: Path) -> dict[str, Any]:
             for first in range(0, len(scene.frames) - distance, 20):
                 pair = (*view(scene.frames[first], invert), *view(scene.frames[first + distance], invert))
                 pixels.append(round_trip(*pair))
-                there = reproject(*pair)
+                there = reproject(pair[0], pair[1], pair[2], pair[3], pair[4], pair[5])
                 known = there.inside & (there.measured > 0)
                 depths.append(((there.depth - there.measured).abs() / there.measured)[known])
             found |= {"pairs": len(pixels), f"px{kind}": _median(pixels), f"depth{kind}": _median(depths)}

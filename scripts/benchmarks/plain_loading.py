@@ -30,10 +30,11 @@ def write_pictures(folder: Path, photographs: Path | None, count: int, quality: 
         spread = [found[number] for number in np.linspace(0, len(found) - 1, min(count, len(found))).astype(int)]
         images = [Image.open(file).convert("RGB").resize(STORED, Image.Resampling.LANCZOS) for file in spread]
     else:
+        from muskie.data.images import decode
         from muskie.data.sources.synthetic import SyntheticRooms
 
         rooms = SyntheticRooms(scenes=count, frames=1, image_size=STORED[::-1])
-        images = [rooms.read(rooms.scene(number), "000000").image for number in range(count)]
+        images = [decode(rooms.read(rooms.scene(number), "000000").image).pillow() for number in range(count)]
     files = []
     for number, image in enumerate(images):
         files.append(folder / f"picture{number}.jpg")

@@ -103,7 +103,8 @@ def test_random_views_come_from_the_whole_scene() -> None:
 
 @pytest.mark.parametrize("views", range(1, 25))
 def test_covisible_views_overlap_as_asked(views: int) -> None:
-    """Of a frame in the middle, 10 others overlap by .25 to .75; those come first, then those nearest to the range."""
+    """Of a frame in the middle, 10 others overlap by .25 to .75; those come first, then those that overlap
+    more, the least first, then those that overlap less, the most first."""
     asked, firsts = (0.25, 0.75), set()
     for order in draws(place(60), shape(views, "covisible", overlap=asked), 100):
         overlap = share(order[0], 60)
@@ -111,8 +112,10 @@ def test_covisible_views_overlap_as_asked(views: int) -> None:
         enough = min(views - 1, len(fit))
         assert set(order[1 : 1 + enough]) <= set(fit)
         assert set(order[1 : 1 + len(fit)]) == set(fit)
-        away = [max(asked[0] - overlap[n], overlap[n] - asked[1], 0) for n in order[1:]]
-        assert away == sorted(away)
+        rest = [overlap[n] for n in order[1 + len(fit) :]]
+        more = [value for value in rest if value > asked[1]]
+        assert more == sorted(more) and rest[: len(more)] == more
+        assert rest[len(more) :] == sorted(rest[len(more) :], reverse=True)
         firsts.add(order[0])
     assert len(firsts) > 40
 

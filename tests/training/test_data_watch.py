@@ -27,7 +27,7 @@ class OneOf(Ranks):
     others: Sequence[DataWatch] = ()
 
     def gather(self, value: Any) -> list[Any]:
-        return [value, *(other._mine for other in self.others)]
+        return [value, *((other._mine, list(other._new)[:TOLD]) for other in self.others)]
 
 
 def rooms(*labels: str) -> list[SyntheticRooms]:
@@ -70,21 +70,34 @@ def test_all_ranks_count_and_all_fail() -> None:
     for part in parts:
         part.read()
     for one, other in (parts, reversed(parts)):
-        one.ranks = OneOf(0, 1, CPU, [other])
+        one.ranks, one.max_unusable = OneOf(0, 1, CPU, [other]), 0.25
         with pytest.raises(
-            DataError, match=r"source 'a'.*: 12 of 20 frames asked for cannot be used, more than max_unusable=0\.5"
+            DataError, match=r"source 'a'.*: 12 of 20 frames asked for cannot be used, more than max_unusable=0\.25"
         ):
             one.read()
         assert one.whole.skipped["a"] == 12
 
 
 def test_messages_are_told_once_and_few_at_a_time() -> None:
-    seen = watch("a")
-    assert seen.news() == []
+    seen = watch("a", most=1.0)
+
+    def news() -> list[str]:
+        seen.read()
+        return seen.news
+
+    assert news() == []
     seen.add([loaded("a", 9, *range(5))])
-    first = seen.news()
-    assert first == [f"a/{number}: broken" for number in range(TOLD)] and seen.news() == []
+    assert news() == [f"a/{number}: broken" for number in range(TOLD)] and news() == []
     seen.add([loaded("a", 9, 0, 1, 7, 7), loaded("a", 9, 4)])
-    assert seen.news() == ["a/7: broken", "a/4: broken"], "what was not told before still can be"
+    assert news() == ["a/7: broken", "a/4: broken"], "what was not told before still can be"
     seen.add([loaded("a", 9, *range(TOLD))])
-    assert seen.news() == []
+    assert news() == []
+
+
+def test_messages_of_other_ranks_are_told_too() -> None:
+    one, other = watch("a", most=1.0), watch("a", most=1.0)
+    one.add([loaded("a", 9, 0)])
+    other.add([loaded("a", 9, 0, 5)])
+    one.ranks = OneOf(0, 1, CPU, [other])
+    one.read()
+    assert one.news == ["a/0: broken", "a/5: broken"]

@@ -72,7 +72,7 @@ def test_too_much_that_cannot_be_used_ends_the_run_and_is_saved(tiny: list[str],
         train(words)
     told = str(caught.value)
     assert "source 'folder' (data, " in told and "more than max_unusable=0.05" in told and told.count(".png: ") == 10
-    assert "The first 10:" in told and "scripts/index_scenes.py" in told
+    assert "The first ones:" in told and "scripts/index_scenes.py" in told
     assert state(tmp_path / "run" / "checkpoints")["step"] == 3, "and what was trained is saved"
     allowed = float(told.rsplit("max_unusable=", 1)[1])
     train([*words[:-3], f"output_dir={tmp_path / 'more'}", f"max_unusable={allowed}", "trainer.steps=3"])

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+import zlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from muskie.data.listing.kept import alone, anew_is_wanted, index_file
 from muskie.data.listing.overlaps import OverlapTable, read_overlaps
 from muskie.data.listing.table import SceneTable
 from muskie.data.listing.table_file import Unusable, read_table, write_table
-from muskie.data.listing.watch import changed, times
+from muskie.data.listing.watch import WATCHED, changed, folders_in, times
 from muskie.data.scene import Scene, SceneSource
 from muskie.errors import ConfigError, DataError
 
@@ -129,7 +130,12 @@ class ListedSource(SceneSource):
     @cached_property
     def overlap_table(self) -> OverlapTable | None:
         """Which frames overlap, if that was measured (`scripts/index_scenes.py --overlaps`)."""
-        return read_overlaps(self.overlaps_file, self._table)
+        return read_overlaps(self.overlaps_file, self.measured_of)
+
+    @property
+    def measured_of(self) -> str:
+        """What overlaps are measured of: other frames, notes, or files that have changed since make another one."""
+        return f"{self._table.digest(noted=True)}-{self._state}"
 
     @property
     def overlaps_file(self) -> Path:
@@ -148,6 +154,9 @@ class ListedSource(SceneSource):
         began = time.perf_counter()
         self.problems = []
         self._made: int | None = None
+        self._state = ""
+        self.failed: list[str] = []
+        self.bare: list[str] = []
         with alone(self.index_file) as can_write:
             self.looked_for = "it was asked for" if anew_is_wanted() else self._read(made_of)
             if self.looked_for is not None:
@@ -166,12 +175,25 @@ class ListedSource(SceneSource):
             return f"its index {self.index_file} is of another source: {noted.get('made_of')}"
         if what := changed(noted["watched"], noted["made"]):
             return what
-        if failed := noted.get("failed"):
-            self.parts()  # which notes what listing a part may need
-            # Whoever gave the right to read one has changed no folder.
-            if able := [part for part in failed if not isinstance(self._try(part), OSError)]:
-                return f"{able[0]} can be read now"
+        if what := self._mended(noted.get("failed", []), noted.get("bare", [])):
+            return what
         self._table, self._made, self.problems = table, noted["made"], list(noted["problems"])
+        self._state, self.listed_parts = noted["state"], noted["parts"]
+        self.failed, self.bare = list(noted["failed"]), list(noted["bare"])
+        return None
+
+    def _mended(self, failed: Sequence[str], bare: Sequence[str]) -> str | None:
+        """Which part has scenes now that had none, in words. Whoever gave the right to read one has changed no folder, and
+        pictures may be put where nothing was looked at."""
+        if not failed and not bare:
+            return None
+        self.parts()  # which notes what listing a part may need
+        # Of those that are folders, these are watched.
+        asked = [*failed, *(part for part in bare if not (self.root / part).exists())][:WATCHED]
+        with ThreadPoolExecutor(THREADS) as pool:
+            for part, found in zip(asked, pool.map(self._try, asked), strict=True):
+                if not isinstance(found, OSError) and (part in failed or any(scene.frames for scene in found)):
+                    return f"{part} {'can be read' if part in failed else 'has pictures'} now"
         return None
 
     def _make(self, made_of: Mapping[str, Any], can_write: bool) -> None:
@@ -179,14 +201,16 @@ class ListedSource(SceneSource):
         if self.looked_for:
             print(f"{self.name}: looks at {self.root} anew, for {self.looked_for}", file=sys.stderr)
         made = time.time_ns()
-        found, failed, bare = self._look()
+        found, self.failed, bare, self.bare = self._look()
         scenes = self.arranged(found)
         self._table = SceneTable.of(scenes)
         # An empty root is not worth keeping: whoever mends it shall not have to know of the file.
         if not can_write or not scenes:
             return
         watched = self._times(scenes, bare)
-        noted = {"made_of": made_of, "problems": self.problems, "failed": failed, "made": made, "watched": watched}
+        self._state = f"{zlib.crc32(json.dumps(watched, sort_keys=True).encode()):08x}"
+        noted = {"made_of": made_of, "problems": self.problems, "failed": self.failed, "made": made, "watched": watched}
+        noted |= {"state": self._state, "bare": self.bare, "parts": self.listed_parts}
         try:
             write_table(self.index_file, self._table, noted)
             self._table, _ = read_table(self.index_file)
@@ -194,11 +218,13 @@ class ListedSource(SceneSource):
         except (OSError, Unusable) as error:
             print(f"{self.name}: its index cannot be kept in {self.index_file.parent} ({error})", file=sys.stderr)
 
-    def _look(self) -> tuple[list[Scene], list[str], list[str]]:
-        """Lists all parts, in their order: scenes, parts that could not be opened, and parts and scenes without frames."""
+    def _look(self) -> tuple[list[Scene], list[str], list[str], list[str]]:
+        """Lists all parts, in their order: scenes, parts that could not be opened, parts and scenes without frames, and
+        parts without any scene."""
         self.problems = []
         parts = self.parts()
-        scenes, failed, bare = [], [], []
+        self.listed_parts = len(parts)
+        scenes, failed, bare, hollow = [], [], [], []
         bar = tqdm(total=len(parts), desc=f"indexing {self.name}", unit=" parts", delay=1, disable=None, leave=False)
         with ThreadPoolExecutor(THREADS) as pool, bar:
             for part, found in zip(parts, pool.map(self._try, parts), strict=True):
@@ -212,7 +238,8 @@ class ListedSource(SceneSource):
                     scenes += [scene for scene in found if scene.frames]
                     bare += [scene.name for scene in found if not scene.frames]
                     bare += [] if found else [part]
-        return scenes, failed, bare
+                    hollow += [] if any(scene.frames for scene in found) else [part]
+        return scenes, failed, bare, hollow
 
     def _try(self, part: str) -> Sequence[Scene] | OSError:
         try:
@@ -225,7 +252,8 @@ class ListedSource(SceneSource):
         root = self.root.absolute()  # who reads the index may stand in another folder
         watched = {path.absolute() for scene in scenes for path in self.watched(scene)}
         above = {folder for path in watched for folder in path.parents if folder.is_relative_to(root)}
-        return times({root} | (above - watched)) | times(root / name for name in bare) | times(watched)
+        inside = [folder for name in bare for folder in folders_in(root / name)]
+        return times({root} | (above - watched)) | times(inside) | times(watched)
 
     def __getstate__(self) -> dict[str, Any]:
         """A data worker that is started anew maps the file itself, if it still is that of this table: pickling copies it."""

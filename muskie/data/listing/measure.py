@@ -44,7 +44,7 @@ def measure_overlaps(source: SceneSource, workers: int = 0) -> None:
             "cameras, and share no points. Train with plan.sampling=window or random"
         )
     try:
-        write_overlaps(file, source.table, rows)
+        write_overlaps(file, source.measured_of, rows)
     except OSError as error:
         raise DataError(f"{file} cannot be written ({error})") from error
     vars(source).pop("overlap_table", None)  # what was known before

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from muskie.data.listing.table import FrameNames, SceneTable
+from muskie.data.listing.table import FrameNames
 from muskie.data.listing.table_file import Unusable, read_arrays, write_arrays
 
 KEPT = 48
@@ -59,20 +59,20 @@ class OverlapTable:
         return steps, shares
 
 
-def write_overlaps(file: Path, table: SceneTable, rows: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
-    """Writes those of all scenes of a table, in their order.
+def write_overlaps(file: Path, of: str, rows: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
+    """Writes those of all scenes of a table, in their order; `of` tells what they were measured of from anything else.
 
     Raises:
         OSError: the folder cannot be written to.
     """
     steps, shares = (np.concatenate(parts) for parts in zip(*rows, strict=True))
-    write_arrays(file, {"steps": steps, "shares": shares}, {"of": table.digest()})
+    write_arrays(file, {"steps": steps, "shares": shares}, {"of": of})
 
 
-def read_overlaps(file: Path, table: SceneTable) -> OverlapTable | None:
-    """Those of a table; None where there are none, or those of another table."""
+def read_overlaps(file: Path, of: str) -> OverlapTable | None:
+    """Those of a table; None where there are none, or they were measured of something else."""
     try:
         arrays, noted = read_arrays(file, {"steps", "shares"})
     except (OSError, Unusable):
         return None
-    return OverlapTable(arrays["steps"], arrays["shares"]) if noted.get("of") == table.digest() else None
+    return OverlapTable(arrays["steps"], arrays["shares"]) if noted.get("of") == of else None

@@ -115,9 +115,10 @@ class SceneTable(Sequence[Scene]):
     def __len__(self) -> int:
         return len(self._ends)
 
-    def digest(self) -> str:
-        """Tells tables of other scenes or frames apart."""
-        parts = (self.arrays[name] for name in ("names", "names_ends", "frames", "frames_ends", "scene_ends"))
+    def digest(self, noted: bool = False) -> str:
+        """Tells tables of other scenes or frames apart; `noted`: also of other numbers that sources note."""
+        names = ["names", "names_ends", "frames", "frames_ends", "scene_ends"]
+        parts = (self.arrays[name] for name in (*names, *(["numbers"] if noted and "numbers" in self.arrays else [])))
         return "-".join(f"{zlib.crc32(part.tobytes()):08x}" for part in parts)
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -18,6 +19,16 @@ def times(paths: Iterable[Path]) -> dict[str, int]:
     """When each was last changed, in nanoseconds (-1: it is not there); of a folder, when something was added to it or
     taken away."""
     return {str(path): _changed(path) for path in some(sorted(set(paths)))}
+
+
+def folders_in(folder: Path, most: int = 32) -> list[Path]:
+    """A folder, there or not, and those in it, at most so many: something may be put into any of them."""
+    found = [folder]
+    for path, inside, _ in os.walk(folder):
+        found += [Path(path) / name for name in inside]
+        if len(found) >= most:
+            break
+    return found[:most]
 
 
 def some(paths: Sequence[Path]) -> list[Path]:
@@ -38,7 +49,7 @@ def changed(known: Mapping[str, int], made: int) -> str | None:
         now = _changed(Path(path))
         if now != time:
             return f"{path} {'is gone' if now < 0 else 'has changed'}"
-        if time > made - TICK:
+        if made - TICK < time <= made + TICK:  # not one from the future, by another clock
             return f"{path} changed just before it was made"
     return None
 

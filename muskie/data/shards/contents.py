@@ -75,17 +75,15 @@ class Contents:
         lost, problems = np.zeros(len(self), dtype=bool), []
         start = 0
         for name, stop, size in zip(self.shards, self.shard_ends.tolist(), self.sizes.tolist(), strict=True):
+            ends = np.append(self.offsets[start + 1 : stop], size)
             try:
-                there = (folder / name).stat().st_size
+                lost[start:stop] = ends > (folder / name).stat().st_size
+                what = "cut short"
             except OSError as error:
-                there = 0
-                problems.append(f"{folder / name}: {error.strerror}, with its {stop - start} chunks")
-            if there < size:
-                ends = np.append(self.offsets[start + 1 : stop], size)
-                lost[start:stop] = ends > there
-                if there:
-                    count = int(lost[start:stop].sum())
-                    problems.append(f"{folder / name}: cut short, {count} of its {stop - start} chunks are lost")
+                lost[start:stop] = True
+                what = str(error.strerror)
+            if count := int(lost[start:stop].sum()):
+                problems.append(f"{folder / name}: {what}, {count} of its {stop - start} chunks are lost")
             start = stop
         return lost, problems
 

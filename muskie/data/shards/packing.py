@@ -243,7 +243,8 @@ def _pieces_of_a_shard(chunks: Sequence[Piece], plan: ShardPlan) -> int:
         piece = chunks[number]
         files, kept, _ = pack(piece.place.source, piece.place.scene, piece.frames[:4], plan.what)
         if kept:
-            sizes.append(sum(map(len, files.values())) / len(kept) * (piece.stop - piece.start))
+            whole = sum(512 * (1 + -(-len(data) // 512)) for data in files.values())  # as tar lays them out
+            sizes.append(whole / len(kept) * (piece.stop - piece.start))
     return max(round(plan.shard_mb * 1e6 / np.mean(sizes)), 1) if sizes else max(len(chunks), 1)
 
 

@@ -46,6 +46,7 @@ class AnnotatedSequences(ListedSource):
     """
 
     name = "annotations"
+    shares_frames = True
     min_images: int
 
     def __init__(self, root: str | Path, annotations: str | Path, min_images: int = 1) -> None:

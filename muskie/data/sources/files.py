@@ -38,19 +38,36 @@ def _lies_on_its_side(image: Image.Image) -> bool:
         return False  # `open_image` leaves a picture as it is if what is noted beside it is broken
 
 
+ASPECT = 0.03
+"""How far aspect ratios of what belongs together may differ: those of ScanNet's colour and depth do by half a percent."""
+
+
+def check_aspect(of: tuple[int, int], size: tuple[int, int], file: Path) -> None:
+    """
+    Raises:
+        OSError: a picture of `size` = (W, H) is none of what `file`, of another size, belongs to.
+    """
+    if abs(of[0] * size[1] / (of[1] * size[0]) - 1) > ASPECT:
+        raise OSError(
+            f"{file}: it is of {of[0]}x{of[1]} pixels and its picture of {size[0]}x{size[1]}, another aspect ratio"
+        )
+
+
 def read_grey(file: Path, size: tuple[int, int]) -> np.ndarray:
     """The values of a grey image, e.g. a depth map of 16 bits: float32 [H, W] at `size` = (W, H), by nearest neighbour.
 
     Raises:
-        OSError: missing, broken, or a colour image; the message names it.
+        OSError: missing, broken, a colour image, or of another aspect ratio by more than `ASPECT`; the message names it.
     """
     try:
         with Image.open(file) as image:
+            stored = image.size
             values = np.asarray(image.resize(size, Image.Resampling.NEAREST))
     except Exception as error:  # what damaged bytes raise differs from format to format
         raise OSError(f"{file}: cannot be decoded ({error})") from error
     if values.ndim != 2:
         raise OSError(f"{file}: a colour image; expected depth, 16-bit grey")
+    check_aspect(stored, size, file)
     return values.astype(np.float32)
 
 

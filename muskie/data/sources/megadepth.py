@@ -87,6 +87,7 @@ class MegaDepth(ListedSource):
         self.split, self.scenes = stated(split, ("train", "test", "all")), scenes
         self.root = existing_folder(root, "MegaDepth (phoenix/S6/zl548/MegaDepth_v1, Undistorted_SfM)").resolve()
         self.groups = None if groups is None else typed_path(groups, "data.groups").resolve()
+        self.shares_frames = groups is not None
         self._base = next(base for base in BASES if (self.root / base).is_dir())
         self._lines: dict[str, list[tuple[int, list[str]]]] = {}
         self._list(min_images, split=split, scenes=scenes, groups=None if groups is None else str(self.groups))

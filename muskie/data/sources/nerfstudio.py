@@ -150,7 +150,7 @@ def _read_depth(file: Path, size: tuple[int, int]) -> np.ndarray:
     if file.suffix.lower() != ".npy":
         return read_grey(file, size)
     try:
-        values = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        values = np.asarray(np.load(file, allow_pickle=False), dtype=np.float32).squeeze()
+    except Exception as error:  # what damaged bytes raise differs from place to place
         raise OSError(f"{file}: cannot be read ({error}); expected an array of depth [H, W]") from error
-    return fitted_depth(values.squeeze(), size, file)
+    return fitted_depth(values, size, file)

@@ -13,7 +13,7 @@ import numpy as np
 from muskie.data.images import open_image
 from muskie.data.listing.listed import ListedSource
 from muskie.data.scene import Camera, Frame, Scene
-from muskie.data.sources.files import image_size, read_grey, read_matrix, read_pose
+from muskie.data.sources.files import check_aspect, image_size, read_grey, read_matrix, read_pose
 from muskie.data.sources.folder import existing_folder
 from muskie.data.sources.listing import chosen, pictures
 from muskie.errors import DataError
@@ -106,6 +106,7 @@ class ScanNet(ListedSource):
                 f"{self.root / scene.name}: poses without intrinsics; put intrinsics.npz (it comes with LoFTR's list of the "
                 f"1500 test pairs) into {str(self.root)!r}, or export the scene's own (SensReader --export_intrinsics)"
             )
+        check_aspect(DEPTH_SIZE, size, self.file(scene, frame))
         return Camera(relative * np.array([[size[0]], [size[1]], [1.0]]), cam2world)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from muskie.data.images import IMAGE_SUFFIXES, open_image
 from muskie.data.listing.listed import ListedSource
 from muskie.data.scene import Camera, Frame, Scene
-from muskie.data.sources.files import image_size, read_grey, read_matrix, read_pose
+from muskie.data.sources.files import check_aspect, image_size, read_grey, read_matrix, read_pose
 from muskie.data.sources.folder import existing_folder
 from muskie.data.sources.natural import naturally
 from muskie.data.sources.registration import register
@@ -104,7 +104,10 @@ class SevenScenes(ListedSource):
     def _camera(self, scene: Scene, stem: str, size: tuple[int, int]) -> Camera | None:
         """The camera of a frame whose image has `size` = (width, height)."""
         cam2world = read_pose(self._base / scene.name / f"{stem}.pose.txt")
-        return None if cam2world is None else Camera(_scaled(COLOUR_INTRINSICS, size), cam2world @ COLOUR_TO_DEPTH)
+        if cam2world is None:
+            return None
+        check_aspect((640, 480), size, self._base / scene.name / stem)
+        return Camera(_scaled(COLOUR_INTRINSICS, size), cam2world @ COLOUR_TO_DEPTH)
 
     def _read_depth(self, scene: Scene, stem: str, size: tuple[int, int]) -> np.ndarray | None:
         """Depth in metres, in the colour camera, at `size` = (width, height)."""

@@ -88,9 +88,10 @@ class Shards(SceneSource):
         frames, share = int(counts[lost].sum()), float(counts[lost].sum() / counts.sum())
         if share > most:
             listed = "\n  ".join(self.problems[:FIRST])
+            files = f"The first {min(FIRST, len(self.problems))} of {len(self.problems)} files"
             raise DataError(
                 f"source {self.name!r} ({self.root}): {frames:,} of {counts.sum():,} frames are lost, more than "
-                f"data.max_lost={most:g}; training on the rest may be biased. The first {min(FIRST, len(self.problems))} of {len(self.problems)} files:\n  {listed}\n"
+                f"data.max_lost={most:g}; training on the rest may be biased. {files}:\n  {listed}\n"
                 f"Copy them anew, or allow more: data.max_lost={min(1.0, round(share + 0.005, 2)):g}"
             )
         return lost

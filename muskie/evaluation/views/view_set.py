@@ -69,10 +69,10 @@ class SomeScenes(SceneIndex):
         vars(self).update(vars(index))
         self._index = index
         wanted, found = set(names), set()
-        self._numbers: dict[int, list[int]] = {}
+        self._chosen: dict[int, list[int]] = {}
         known: list[str] = []
         for source in index.sources:
-            numbers = self._numbers[id(source)] = []
+            numbers = self._chosen[id(source)] = []
             for number in range(index.places(source)):
                 name = index.place(source, number).scene.name
                 known += [name] if len(known) < 1000 else []
@@ -84,13 +84,13 @@ class SomeScenes(SceneIndex):
                 f"{key} names {len(missing)} of {len(wanted)} scenes that are not in the data: {shown(missing)}"
                 f"{did_you_mean(missing[0], known)}; {key}=null takes all scenes that are there, which is another protocol"
             )
-        self.sources = [source for source in index.sources if self._numbers[id(source)]]
+        self.sources = [source for source in index.sources if self._chosen[id(source)]]
 
     def places(self, source: SceneSource) -> int:
-        return len(self._numbers[id(source)])
+        return len(self._chosen[id(source)])
 
     def place(self, source: SceneSource, number: int) -> Place:
-        return self._index.place(source, self._numbers[id(source)][number])
+        return self._index.place(source, self._chosen[id(source)][number])
 
 
 def shown(names: Sequence[str], most: int = 5) -> str:

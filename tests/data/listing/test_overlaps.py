@@ -33,8 +33,8 @@ def names(table: SceneTable, scene: int) -> FrameNames:
 
 def test_all_overlaps_of_small_scenes_come_back(table: SceneTable, tmp_path: Path) -> None:
     given = [random(count, seed) for seed, count in enumerate(LENGTHS)]
-    write_overlaps(tmp_path / "overlaps", table, (OverlapTable.rows(values) for values in given))
-    found = read_overlaps(tmp_path / "overlaps", table)
+    write_overlaps(tmp_path / "overlaps", table.digest(), (OverlapTable.rows(values) for values in given))
+    found = read_overlaps(tmp_path / "overlaps", table.digest())
     assert found is not None
     for scene, values in enumerate(given):
         expected = np.where(values < LEAST, 0, values)
@@ -44,8 +44,8 @@ def test_all_overlaps_of_small_scenes_come_back(table: SceneTable, tmp_path: Pat
 
 def test_a_part_of_a_scene_has_the_same_neighbours(table: SceneTable, tmp_path: Path) -> None:
     given = [random(count, seed) for seed, count in enumerate(LENGTHS)]
-    write_overlaps(tmp_path / "overlaps", table, map(OverlapTable.rows, given))
-    found = read_overlaps(tmp_path / "overlaps", table)
+    write_overlaps(tmp_path / "overlaps", table.digest(), map(OverlapTable.rows, given))
+    found = read_overlaps(tmp_path / "overlaps", table.digest())
     assert found is not None
     for part in (slice(0, 5), slice(5, 8), slice(2, 6)):
         expected = given[2][part, part]
@@ -78,10 +78,11 @@ def test_frames_without_neighbours_have_none() -> None:
 
 def test_overlaps_of_other_scenes_are_none(table: SceneTable, tmp_path: Path) -> None:
     file = tmp_path / "overlaps"
-    assert read_overlaps(file, table) is None
-    write_overlaps(file, table, (OverlapTable.rows(random(count)) for count in LENGTHS))
-    assert read_overlaps(file, table) is not None
-    assert read_overlaps(file, SceneTable.of([*table][:2])) is None
-    assert read_overlaps(file, SceneTable.of([*[*table][:2], Scene("2", [str(frame) for frame in range(8)])])) is None
+    assert read_overlaps(file, table.digest()) is None
+    write_overlaps(file, table.digest(), (OverlapTable.rows(random(count)) for count in LENGTHS))
+    assert read_overlaps(file, table.digest()) is not None
+    assert read_overlaps(file, SceneTable.of([*table][:2]).digest()) is None
+    other = SceneTable.of([*[*table][:2], Scene("2", [str(frame) for frame in range(8)])])
+    assert read_overlaps(file, other.digest()) is None
     file.write_bytes(file.read_bytes()[:-1])
-    assert read_overlaps(file, table) is None
+    assert read_overlaps(file, table.digest()) is None

@@ -1,4 +1,4 @@
-"""What is packed comes back: pictures as their bytes, depth to its step, cameras, masks, overlaps; made smaller, they agree."""
+"""What is packed comes back: pictures as their bytes, depth to its step, cameras, masks; made smaller, they agree."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 import json
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ NUMBERS = (0, 1, 2, 3, 5, 8)
 LAYOUTS = ("scannet", "co3d", "sevenscenes", "blendedmvs", "nerfstudio", "navi", "hypersim")
 
 
-def both(layout: ModuleType, folder: Path, times: int = 1, **plan: object) -> tuple[SceneSource, Shards]:
+def both(layout: ModuleType, folder: Path, times: int = 1, **plan: Any) -> tuple[SceneSource, Shards]:
     """Rooms written in a layout, so many times as large, and the same as shards: one chunk."""
     shots = [shoot(number, times * layout.SIZE[0], times * layout.SIZE[1], layout.PLAIN) for number in NUMBERS]
     source = layout.SOURCE(**layout.write(folder / "files", shots))

@@ -158,7 +158,7 @@ def test_what_could_not_be_read_is_told_and_tried_again(tmp_path: Path) -> None:
     _, ledger = write_shards(out, parts, plan, 1)
     assert ledger.asked == {"folder": 16} and ledger.skipped == {"folder": 1}
     assert "scene001/003.png" in next(iter(ledger.messages["folder"]))
-    with pytest.raises(DataError, match="train-000000.tar cannot be written"):
+    with pytest.raises(DataError, match=r"train-000000\.tar cannot be written"):
         (out / "train-000000.tar.json").unlink()
         (out / "train-000000.tar.part").mkdir()
         write_shards(out, parts, plan, 1)
@@ -241,5 +241,3 @@ def test_a_folder_with_other_things_is_not_written_to(tmp_path: Path) -> None:
     (tmp_path / "my.tar").touch()
     with pytest.raises(ConfigError, match=r"holds other things \(my.tar\)"):
         packing.check_output(tmp_path)
-
-

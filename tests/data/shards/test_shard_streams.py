@@ -1,4 +1,4 @@
-"""Shards from a folder and from URLs: the same frames, each shard opened once a pass, and no stream shared by two processes."""
+"""Shards from a folder and from URLs: the same frames, each shard opened once, and no stream shared by two processes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from PIL import Image
 from shelf import colour, numbered, packed
 
 from muskie.data.augmentation import Augmentation
@@ -25,6 +26,7 @@ from muskie.data.loading import SceneLoader
 from muskie.data.plan import StepPlan
 from muskie.data.shards import reader, stream
 from muskie.data.shards.order import Turn
+from muskie.data.sources.folder import ImageFolders
 from muskie.data.sources.shards import Shards
 from muskie.data.turns import BatchLayout
 from muskie.errors import ConfigError, DataError
@@ -45,7 +47,7 @@ class Ranged(SimpleHTTPRequestHandler):
     """Gives parts of a file, as most servers do, and notes what it is asked for."""
 
     ranges = True
-    asked: list[tuple[str, str | None]] = []
+    asked: ClassVar[list[tuple[str, str | None]]] = []
 
     def do_GET(self) -> None:
         given = self.headers.get("Range")
@@ -97,14 +99,19 @@ def epoch(shards: Shards) -> int:
 
 def test_all_frames_are_there_once_and_rooms_are_held_out_whole(folder: Path) -> None:
     shards = Shards(str(folder))
-    frames = Counter(colour(shards.read(scene, f).image) for scene in map(shards.scene, range(len(shards))) for f in scene.frames)
+    frames = Counter(
+        colour(shards.read(scene, f).image) for scene in map(shards.scene, range(len(shards))) for f in scene.frames
+    )
     assert frames == Counter((scene, frame) for scene, count in enumerate(LENGTHS) for frame in range(count))
     train, heldout = (SceneIndex([shards], part, HoldOut(0.5)) for part in ("train", "heldout"))
     rooms = [{index.place(shards, k).scene.room for k in range(index.places(shards))} for index in (train, heldout)]
     assert rooms[1] == {"folder/scene006", "folder/scene007"} and not rooms[0] & rooms[1]
 
 
-def test_training_streams_what_is_trained_on_and_opens_each_shard_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("batch", [1, 3])
+def test_training_opens_each_shard_that_is_trained_on_once_an_epoch(
+    batch: int, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened: list[str] = []
     real = reader.ShardStream
 
@@ -116,7 +123,7 @@ def test_training_streams_what_is_trained_on_and_opens_each_shard_once(folder: P
     monkeypatch.setattr(reader, "chunk_at", lambda *_: pytest.fail("nothing is looked up"))
     shards = Shards(str(folder))
     assert turns(shards, 0) == []
-    streamed = turns(shards, 3 * epoch(shards), batch=1)
+    streamed = turns(shards, 3 * epoch(shards), batch=batch)
     assert Counter(streamed) == {scene.name: 12 for scene in map(shards.scene, range(shards.heldout_from or 0))}
     assert set(Counter(opened).values()) == {3} and all(name.startswith("train-") for name in opened)
     assert len(opened) == 3 * shards.contents.trained_shards()
@@ -228,15 +235,46 @@ def test_loading_goes_on_where_it_was(folder: Path, workers: int, start: int) ->
     assert loaded(Shards(str(folder)), workers, start) == loaded(Shards(str(folder)), workers)[start:]
 
 
-def test_forked_workers_read_streams_of_their_own(folder: Path) -> None:
-    """This process has the first shards open when they are forked from it."""
+def test_forked_workers_load_what_they_would_have(folder: Path) -> None:
+    """This process has shards open when they are forked from it."""
     shards = Shards(str(folder))
     whole = loaded(Shards(str(folder)), 2)
     for number in range(3):
         shards.streamed(Turn(0, 2, number, 2), 0)
-    for _ in range(2):
-        assert loaded(shards, 2) == whole
-        shards.streamed(Turn(1, 2, 9, 2), 0)
+    assert loaded(shards, 2) == whole
+
+
+def read_on(shards: Shards, out: Path) -> None:
+    """Streams all chunks of the first shard but its first, and notes their pictures."""
+    found = []
+    for chunk in range(1, 6):
+        shards._reader.stream_to(chunk, 1)
+        found.append(np.asarray(shards.read(shards.scene(chunk), "001").image).tobytes())
+    out.write_bytes(b"".join(found))
+
+
+@pytest.mark.parametrize("form", ["{folder}", "pipe:cat '{folder}/{{}}'"])
+def test_forked_processes_share_no_position(form: str, tmp_path: Path) -> None:
+    """They go on in the shard that was open, whose chunks are larger than any buffer."""
+    rng = np.random.default_rng(0)
+    for scene in range(6):
+        (tmp_path / "files" / str(scene)).mkdir(parents=True)
+        for frame in range(2):
+            noise = rng.integers(0, 256, (128, 128, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(tmp_path / "files" / str(scene) / f"{frame}.png")
+    packed(tmp_path / "shards", [ImageFolders(tmp_path / "files")], 6)
+    shards = Shards(form.format(folder=tmp_path / "shards"))
+    shards._reader.stream_to(0, 1)
+    processes = [get_context("fork").Process(target=read_on, args=(shards, tmp_path / str(k))) for k in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+        assert process.exitcode == 0
+    read_on(shards, tmp_path / "here")
+    truth = [np.asarray(shards.read(shards.scene(chunk), "001").image).tobytes() for chunk in range(1, 6)]
+    assert all((tmp_path / name).read_bytes() == b"".join(truth) for name in ("0", "1", "here"))
+    shards._reader.close()
 
 
 def spawned(data: ViewDataset, folder: str) -> None:
