@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from muskie.errors import ConfigError
 from muskie.models.attention import Attention
 from muskie.models.blocks import BlockConfig, Mlp
 from muskie.models.compiled import Linear, heads_first
@@ -95,8 +94,8 @@ class CrossStack(nn.ModuleList):
 
 @decoder_kind("cross", CrossDecoderConfig)
 class CrossDecoder(Decoder):
-    """Each view that has hidden patches asks all views that have none, side by side. What it says of whole views is zero:
-    nothing is hidden there."""
+    """Each view that has hidden patches asks all views that have none, side by side; itself, where there are none. What it
+    says of whole views is zero: nothing is hidden there."""
 
     config: CrossDecoderConfig
 
@@ -110,16 +109,14 @@ class CrossDecoder(Decoder):
         masked = [view for view in range(encoded.views) if view not in whole_views]
         if not masked:
             masked = list(range(encoded.views))  # nothing is hidden: whoever asks wants all views
-        if not whole_views:
-            raise ConfigError(
-                "the cross-attention decoder needs a whole view in every scene, for masked ones to ask; set masks.references "
-                "to 1 or more, and plan.views_per_scene to 2 or more"
-            )
         tokens = self.whole(encoded, grid)  # [B, V, P + L, D]
         scenes, count = tokens.shape[0], len(masked)
         table = self.table(grid, encoded.prefix)
-        memory = tokens[:, whole_views].flatten(1, 2)  # [B, v·(P + L), D]
-        memory = memory[:, None].expand(-1, count, -1, -1).flatten(0, 1)
-        x = self.blocks(tokens[:, masked].flatten(0, 1), memory, table, table.tile(len(whole_views)))
+        asking = tokens[:, masked].flatten(0, 1)
+        memory, memory_table = asking, table
+        if whole_views:
+            memory = tokens[:, whole_views].flatten(1, 2)  # [B, v·(P + L), D]
+            memory, memory_table = memory[:, None].expand(-1, count, -1, -1).flatten(0, 1), table.tile(len(whole_views))
+        x = self.blocks(asking, memory, table, memory_table)
         result = torch.zeros_like(tokens)
         return result.index_copy(1, torch.tensor(masked, device=x.device), x.unflatten(0, (scenes, count)))

@@ -22,6 +22,12 @@ from muskie.models.patch_statistics import visible_statistics, without_patch_sta
 from muskie.models.patches import check_images, check_mask, unpatchify
 
 
+NO_DECODER = (
+    "this model is an encoder that leaves hidden patches out, without a decoder to fill them in: it gives features alone; take "
+    "a model with a decoder (mum_vitl16_decoderb), or set model.decoder.depth"
+)
+
+
 @dataclass
 class Prediction:
     """Predicted patches, values channel-major as in `patchify`.
@@ -53,7 +59,7 @@ class MaskedViewModel(nn.Module, HubWeights, library_name="muskie", model_card_t
         patch_norm: predict colours without the mean and standard deviation of their patch (MAE, CroCo, MuM).
 
     Raises:
-        ConfigError: an unknown kind or field, or an encoder that leaves hidden patches out, and no decoder.
+        ConfigError: an unknown kind or field.
     """
 
     def __init__(
@@ -76,11 +82,9 @@ class MaskedViewModel(nn.Module, HubWeights, library_name="muskie", model_card_t
                 fills = self.encoder.drops_hidden
                 self.decoder = DECODERS[decoder_config.kind][1](decoder_config, width, fills)
                 width = decoder_config.width
-            elif self.encoder.drops_hidden:
-                raise ConfigError(
-                    "model.decoder.depth=0: this encoder leaves hidden patches out; give it a decoder, which fills them in"
-                )
-            self.head = nn.Linear(width, (2 if confidence else 1) * 3 * encoder_config.patch_size**2)
+            self.head: nn.Linear | None = None
+            if self.decoder is not None or not self.encoder.drops_hidden:
+                self.head = nn.Linear(width, (2 if confidence else 1) * 3 * encoder_config.patch_size**2)
         initialise(self, init, seed)
         self._begun_with = (part_settings(encoder_config), part_settings(decoder_config), init, seed, confidence, patch_norm)
 
@@ -107,6 +111,8 @@ class MaskedViewModel(nn.Module, HubWeights, library_name="muskie", model_card_t
         """
         grid = check_images(images, self.patch_size)
         check_mask(mask, images, grid)
+        if self.head is None:
+            raise ConfigError(NO_DECODER)
         encoded = self.encoder(images, mask)
         if self.decoder is None:
             tokens = encoded.tokens[0]  # normed already

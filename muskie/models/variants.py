@@ -66,14 +66,14 @@ def mum_vitb16() -> dict[str, Any]:
 
 @model_variant
 def mum_vitl16() -> dict[str, Any]:
-    """303,099,904 parameters in the encoder; MuM with its base decoder, which is dropped after pre-training."""
-    return _mum(1024, 24, 16, {"width": 768, "depth": 6, "heads": 16})
+    """303,099,904 parameters: MuM's encoder alone, as published for features; it fills nothing in."""
+    return _mum(1024, 24, 16, {"depth": 0})
 
 
 @model_variant
 def mum_vitl16_decoderb() -> dict[str, Any]:
-    """389,534,464 parameters, decoder included: `mum_vitl16` under its published name."""
-    return mum_vitl16()
+    """389,534,464 parameters: MuM's encoder with its base decoder, which is dropped after pre-training."""
+    return _mum(1024, 24, 16, {"width": 768, "depth": 6, "heads": 16})
 
 
 @model_variant
