@@ -150,7 +150,9 @@ class StepPlan:
     @property
     def min_frames(self) -> int:
         """The fewest frames that a scene must have."""
-        return 1 if self.repeat_views else max(self.counts)
+        if self.repeat_views:
+            return 1
+        return self.views if self.frames is None else max(self.counts)
 
     @property
     def counts(self) -> list[int]:

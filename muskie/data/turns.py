@@ -85,19 +85,21 @@ class Turns:
         worker = get_worker_info()
         workers = 1 if worker is None else worker.num_workers
         turn = self.layout.turn(request, workers)
-        if len(self.index.sources) > 1:
+        if len(self.index.sources) > 1 or self.layout.scenes_of is not None:
             turn = turn._replace(number=self._taken_before(source, turn, self.layout, workers))
         scene = source.scene(source.streamed(turn, self.seed))
         return Place(source, scene, scene.frames)
 
     def _taken_before(self, source: SceneSource, turn: Turn, layout: BatchLayout, workers: int) -> int:
-        """How many earlier samples of this reader were of a source: what came before is drawn again, and remembered."""
+        """How many earlier samples of this reader were of a source: what came before is drawn again, and remembered. Numbers
+        of loads that had fewer scenes are left out, so that no stream skips anything."""
         if self._reader != turn.reader or self._counted > turn.number:
             self._reader, self._counted, self._taken = turn.reader, 0, [0] * len(self.index.sources)
         for number in range(self._counted, turn.number):
             request = layout.request(turn, number, workers)
             if request is not None:
-                earlier = self.index.draw_source(self.generator(request))
+                several = len(self.index.sources) > 1
+                earlier = self.index.draw_source(self.generator(request)) if several else source
                 self._taken[self.index.sources.index(earlier)] += 1
         self._counted = turn.number
         return self._taken[self.index.sources.index(source)]

@@ -123,7 +123,7 @@ def _check(backbones: Sequence[FrozenBackbone], config: CorrespondenceConfig) ->
     for backbone in backbones:
         backbone.layers(config.layers or ())
         if can_attend(backbone):
-            block_numbers(backbone.model.encoder, config.blocks)
+            block_numbers(backbone.model.encoder, config.blocks)  # type: ignore[attr-defined]
     if set(config.readouts) <= set(KINDS) and not any(map(can_attend, backbones)):
         unfit = f"correspondence.readouts={list(config.readouts)}: views of {', '.join(one.name for one in backbones)}"
         raise ConfigError(f"{unfit} do not attend to each other; take {' or '.join(METRICS)}")

@@ -76,10 +76,8 @@ class FrameStack(nn.ModuleList):
         scenes, kept = x.shape[0], []
         x = x.flatten(0, 1)
         for number, block in enumerate(self):
-            if self.checkpointing and self.training:
-                x = checkpoint(block, x, table, use_reentrant=False)
-            else:
-                x = block(x, table)
+            again = self.checkpointing and self.training
+            x = checkpoint(block, x, table, use_reentrant=False) if again else block(x, table)
             if number in keep:
                 kept.append(x.unflatten(0, (scenes, -1)))
         return x.unflatten(0, (scenes, -1)), kept

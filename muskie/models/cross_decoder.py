@@ -100,9 +100,8 @@ class CrossDecoder(Decoder):
     config: CrossDecoderConfig
 
     def __init__(self, config: CrossDecoderConfig, width_in: int, fills: bool) -> None:
-        super().__init__(config, width_in, fills)
         block = BlockConfig(config.width, config.heads, config.mlp_ratio, norm_eps=config.norm_eps)
-        self.blocks = CrossStack(config.depth, block)
+        super().__init__(config, width_in, fills, CrossStack(config.depth, block))
 
     def forward(self, encoded: Encoded, grid: tuple[int, int]) -> Tensor:
         whole_views = [view for seen in encoded.groups if seen.patches is None for view in seen.views]

@@ -1,4 +1,4 @@
-"""Decoders between encoder and prediction head, used in pre-training only: what they have in common, and the alternating one."""
+"""Decoders between encoder and prediction head, for pre-training only: what they have in common, and the alternating one."""
 
 from __future__ import annotations
 
@@ -71,13 +71,16 @@ class Decoder(nn.Module):
         config: with `depth` > 0.
         width_in: channels of the encoder's tokens.
         fills: whether patches may be missing from what the encoder gives.
+        blocks: what stands between embedding and norm, with an attribute `checkpointing`.
     """
 
-    def __init__(self, config: Any, width_in: int, fills: bool) -> None:
+    def __init__(self, config: Any, width_in: int, fills: bool, blocks: Any) -> None:
         super().__init__()
         self.config = config
+        # In this order: checkpoints hold the optimiser's state by the numbers of parameters.
         self.embed = nn.Linear(width_in, config.width)
         self.mask_token = nn.Parameter(torch.empty(config.width)) if fills else None
+        self.blocks = blocks
         self.norm = nn.LayerNorm(config.width, eps=config.norm_eps)
 
     def forward(self, encoded: Encoded, grid: tuple[int, int]) -> Tensor:
@@ -130,11 +133,10 @@ class AlternatingDecoder(Decoder):
     config: DecoderConfig
 
     def __init__(self, config: DecoderConfig, width_in: int, fills: bool = False) -> None:
-        super().__init__(config, width_in, fills)
         block = BlockConfig(
             config.width, config.heads, config.mlp_ratio, config.qk_norm, config.rotate_values, config.norm_eps
         )
-        self.blocks = AlternatingStack(config.depth, block)
+        super().__init__(config, width_in, fills, AlternatingStack(config.depth, block))
 
     def forward(self, encoded: Encoded, grid: tuple[int, int]) -> Tensor:
         table = self.table(grid, encoded.prefix)

@@ -80,18 +80,21 @@ def check_shape(c: Any) -> None:
 
 @dataclass
 class Features:
-    """What an encoder knows of a batch: `patches` [B, V, L, C] and `registers` [B, V, R, C]; also by the names that users of
-    DINO and MuM know."""
+    """What an encoder knows of a batch: `patches` [B, V, L, C] and `registers` [B, V, R, C], the first of which may be a
+    class token; also by the names that users of DINO and MuM know."""
 
     patches: Tensor
     registers: Tensor
+    class_token: bool = False
 
     def __getitem__(self, name: str) -> Tensor:
         if name in ("x_norm_patchtokens", "patches"):
             return self.patches
-        if name in ("x_norm_clstoken", "x_norm_cls_token"):
-            return self.registers[..., 0, :]
-        raise KeyError(f"{name!r}; there are x_norm_patchtokens and x_norm_clstoken")
+        if name not in ("x_norm_clstoken", "x_norm_cls_token"):
+            raise KeyError(f"{name!r}; there are x_norm_patchtokens and x_norm_clstoken")
+        if not self.class_token:
+            raise KeyError(f"{name!r}: this model has no class token; take x_norm_patchtokens, or their mean")
+        return self.registers[..., 0, :]
 
 
 class PatchEmbedding(nn.Module):
@@ -102,9 +105,11 @@ class PatchEmbedding(nn.Module):
 
     Attributes:
         drops_hidden: whether hidden patches are left out of what the encoder gives.
+        blocks: a stack with `checkpointing`, set by each kind.
     """
 
     drops_hidden = False
+    blocks: Any
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -115,6 +120,16 @@ class PatchEmbedding(nn.Module):
         self.register_buffer("image_std", torch.tensor(config.image_std).view(3, 1, 1), persistent=False)
         self.image_mean: Tensor
         self.image_std: Tensor
+
+    def forward_features(self, images: Tensor, mask: Tensor | None = None) -> Features:
+        """Features after the final norm."""
+        raise NotImplementedError
+
+    def get_intermediate_layers(
+        self, images: Tensor, n: int | Sequence[int] = 1, reshape: bool = False, norm: bool = True
+    ) -> tuple[Tensor, ...]:
+        """Patch tokens after several layers."""
+        raise NotImplementedError
 
     def normalise(self, images: Tensor) -> Tensor:
         """uint8 0..255 or float in [0, 1], [..., 3, H, W] -> float, mean and std removed."""

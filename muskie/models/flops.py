@@ -91,7 +91,8 @@ def training_calls(model: Any, mask: Tensor) -> list[Call]:
         calls.append(Product(tokens, width, decoder.width))
         if decoder.kind == "cross":
             asked = sum(len(g.views) for g in groups if g.patches is None)
-            calls += _cross(decoder, scenes * (views - asked), whole, asked * whole)
+            # Without a whole view, each asks itself.
+            calls += _cross(decoder, scenes * (views - asked), whole, max(asked, 1) * whole)
         else:
             calls += _stack(decoder, scenes, views, whole)
         width = decoder.width

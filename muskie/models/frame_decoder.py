@@ -37,9 +37,8 @@ class FrameDecoder(Decoder):
     config: FrameDecoderConfig
 
     def __init__(self, config: FrameDecoderConfig, width_in: int, fills: bool) -> None:
-        super().__init__(config, width_in, fills)
         block = BlockConfig(config.width, config.heads, config.mlp_ratio, norm_eps=config.norm_eps)
-        self.blocks = FrameStack(config.depth, block)
+        super().__init__(config, width_in, fills, FrameStack(config.depth, block))
 
     def forward(self, encoded: Encoded, grid: tuple[int, int]) -> Tensor:
         return self.blocks(self.whole(encoded, grid), self.table(grid, encoded.prefix))[0]

@@ -90,7 +90,9 @@ class FrameEncoder(PatchEmbedding):
         c = self.config
         rounded = getattr(torch, c.rope_in) if c.rope_in else None
         weight = self.patch_embed.weight
-        return table_of(c.positions, grid, c.registers, c.width // c.heads, c.rope_base, weight.device, weight.dtype, rounded)
+        return table_of(
+            c.positions, grid, c.registers, c.width // c.heads, c.rope_base, weight.device, weight.dtype, rounded
+        )
 
     def embed(self, images: Tensor, seen: Seen | None = None) -> tuple[Tensor, RopeTable]:
         """Images [B, V, 3, H, W] and the patches that are seen of some views -> tokens [B, v, P + K, C] and their table, of
@@ -107,7 +109,9 @@ class FrameEncoder(PatchEmbedding):
             rows = torch.arange(patches[..., 0].numel(), device=images.device).view(*patches.shape[:2], 1)
             values = self.patches(images, (rows * length + patches).flatten()).unflatten(0, patches.shape)
             table = _of_each(table, patches, self.config.registers)
-        tokens = F.linear(values.to(self.patch_embed.weight.dtype), self.patch_embed.weight.flatten(1), self.patch_embed.bias)
+        tokens = F.linear(
+            values.to(self.patch_embed.weight.dtype), self.patch_embed.weight.flatten(1), self.patch_embed.bias
+        )
         if added is not None:
             tokens = tokens + (added if patches is None else added[patches])
         if self.class_token is not None:
@@ -154,7 +158,7 @@ class FrameEncoder(PatchEmbedding):
             raise ConfigError("the views of this mask have different numbers of visible patches; take them one by one")
         tokens = encoded.tokens[0][:, 0] if alone else encoded.tokens[0]
         registers, patches = tokens.split([encoded.prefix, tokens.shape[-2] - encoded.prefix], dim=-2)
-        return Features(patches, registers)
+        return Features(patches, registers, self.config.class_token)
 
     def get_intermediate_layers(
         self, images: Tensor, n: int | Sequence[int] = 1, reshape: bool = False, norm: bool = True

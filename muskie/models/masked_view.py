@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from muskie.errors import ConfigError
-from muskie.models import cross_decoder, frame_decoder, frame_encoder  # noqa: F401  they make their kinds known
+from muskie.models import frame_decoder, frame_encoder  # noqa: F401  they make their kinds known
 from muskie.models.blocks import AlternatingBlock, Block
+from muskie.models.cross_decoder import CrossBlock
 from muskie.models.decoder import Decoder
 from muskie.models.encoder import Features, PatchEmbedding
 from muskie.models.hub_weights import HubWeights
@@ -21,10 +22,9 @@ from muskie.models.parts import DECODERS, ENCODERS, part_config, part_settings
 from muskie.models.patch_statistics import visible_statistics, without_patch_statistics
 from muskie.models.patches import check_images, check_mask, unpatchify
 
-
 NO_DECODER = (
-    "this model is an encoder that leaves hidden patches out, without a decoder to fill them in: it gives features alone; take "
-    "a model with a decoder (mum_vitl16_decoderb), or set model.decoder.depth"
+    "this model is an encoder that leaves hidden patches out, without a decoder to fill them in: it gives features alone; "
+    "take a model with a decoder (mum_vitl16_decoderb), or set model.decoder.depth"
 )
 
 
@@ -33,8 +33,8 @@ class Prediction:
     """Predicted patches, values channel-major as in `patchify`.
 
     Attributes:
-        pixels: float32 [..., 3·p·p], colours normalised by the model's mean and std, and, of a model that says so, by those of
-            each patch.
+        pixels: float32 [..., 3·p·p], colours normalised by the model's mean and std, and, of a model that says so, by those
+            of each patch.
         confidence: float32 [..., 3·p·p] in (0, 1); 1 of models that say none.
         hidden: int64 [M], which of the B·V·L patches were predicted, or None: all, and the leading shape is [B, V, L].
     """
@@ -114,10 +114,8 @@ class MaskedViewModel(nn.Module, HubWeights, library_name="muskie", model_card_t
         if self.head is None:
             raise ConfigError(NO_DECODER)
         encoded = self.encoder(images, mask)
-        if self.decoder is None:
-            tokens = encoded.tokens[0]  # normed already
-        else:
-            tokens = self.decoder(encoded, grid)
+        # Those of the encoder are normed already.
+        tokens = encoded.tokens[0] if self.decoder is None else self.decoder(encoded, grid)
         tokens = tokens[:, :, encoded.prefix :]  # [B, V, L, C]
         hidden = None
         if hidden_only:
@@ -142,8 +140,8 @@ class MaskedViewModel(nn.Module, HubWeights, library_name="muskie", model_card_t
     def colours(self, prediction: Prediction, images: Tensor, mask: Tensor) -> Tensor:
         """The predicted pixels in [0, 1] (about), in the layout of the prediction, float32 [..., 3·p·p].
 
-        A model that predicts no brightness and contrast of a patch (`patch_norm`) is lent those of the visible patches around
-        it: those of the hidden patch itself would give away what it is asked for.
+        A model that predicts no brightness and contrast of a patch (`patch_norm`) is lent those of the visible patches
+        around it: those of the hidden patch itself would give away what it is asked for.
         """
         pixels = prediction.pixels
         if self.patch_norm:
@@ -189,7 +187,7 @@ class MaskedViewModel(nn.Module, HubWeights, library_name="muskie", model_card_t
         alternating = [module for module in self.modules() if isinstance(module, AlternatingBlock)]
         inside = {block for pair in alternating for block in (pair.frame_block, pair.global_block)}
         for module in self.modules():
-            if isinstance(module, AlternatingBlock) or (isinstance(module, Block) and module not in inside):
+            if isinstance(module, AlternatingBlock | CrossBlock) or (isinstance(module, Block) and module not in inside):
                 module.compile()
 
 

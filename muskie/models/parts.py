@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from muskie.config import schema
 from muskie.errors import ConfigError, nearest
 
 Maker = Callable[..., Any]
@@ -42,6 +41,8 @@ def part_settings(config: Any) -> dict[str, Any]:
 
 def every_field(table: Mapping[str, tuple[type, Maker]]) -> dict[str, Any]:
     """The fields of all kinds and their types, and `kind`."""
+    from muskie.config import schema  # it needs pydantic, which a model does without
+
     return {"kind": str, **{name: hint for config, _ in table.values() for name, hint in schema(config).items()}}
 
 

@@ -1,4 +1,4 @@
-"""Brightness and contrast of patches: taken out of what is to be predicted (MAE, CroCo, MuM), and lent by visible patches."""
+"""Brightness and contrast of patches: taken out of what is predicted (MAE, CroCo, MuM), and lent by visible patches."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ def axial_table(
     """Rotary positions from -1 to 1 on each axis, whatever the size of the grid (DINOv3; MuM, arXiv 2511.17309).
 
     Patch (i, j) stands at ((i + .5) / h, (j + .5) / w), stretched to [-1, 1]; its angle of period p is 2 pi times place over
-    p, with periods base^(2 m / (head_dim / 2)), m = 0 to head_dim / 4 - 1. Channels are laid out as `rotate` has them, so that
-    published queries and keys, which have rows and columns in turn, are reordered when they are converted.
+    p, with periods base^(2 m / (head_dim / 2)), m = 0 to head_dim / 4 - 1. Channels are laid out as `rotate` has them, so
+    that published queries and keys, which have rows and columns in turn, are reordered when they are converted.
 
     Args:
         grid: patch rows and columns (h, w).
@@ -76,9 +76,7 @@ def added_positions(
         angle = places.flatten().double()[:, None] * frequency
         return torch.cat([angle.sin(), angle.cos()], dim=1)
 
-    row, column = torch.meshgrid(
-        torch.arange(grid[0], device=device), torch.arange(grid[1], device=device), indexing="ij"
-    )
+    row, column = torch.meshgrid(torch.arange(grid[0], device=device), torch.arange(grid[1], device=device), indexing="ij")
     return torch.cat([axis(column), axis(row)], dim=1).to(dtype)
 
 

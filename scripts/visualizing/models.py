@@ -15,13 +15,13 @@ from muskie.backbones.frozen import FrozenBackbone
 from muskie.backbones.load import load_backbones
 from muskie.errors import ConfigError
 from muskie.evaluation.attention_readout import can_attend
-from muskie.visualization.model_pages import can_fill
 from muskie.evaluation.trained_on import run_folder
 from muskie.override_words import read_spec
 from muskie.training.distributed import choose_device
 from muskie.training.shown_samples import Shown, of_photographs, of_run
 from muskie.visualization import model_pages
 from muskie.visualization.masked_views import fill_in, hide, view_headings
+from muskie.visualization.model_pages import can_fill
 from muskie.visualization.page import page
 from muskie.visualization.pca import Foreground
 from visualizing.writing import check_out, file_name, write_page
