@@ -136,7 +136,7 @@ def test_hydras_own_flags(command: Command, tiny: list[str], tmp_path: Path, cap
     command("--cfg", "job", *tiny, "trainer.accumulate=3")
     out = capsys.readouterr().out
     assert "accumulate: 3" in out and "name: muskie_tiny" in out
-    for flag, part in (("--help", "model: muskie_base, muskie_huge"), ("--hydra-help", "--multirun")):
+    for flag, part in (("--help", "model: croco_v2_vitb, croco_v2_vitl"), ("--hydra-help", "--multirun")):
         with suppress(SystemExit):
             command(flag)
         assert part in capsys.readouterr().out

@@ -68,7 +68,7 @@ def test_unknown_choices() -> None:
     assert refused("model=muskie_bas")[0].startswith("model=muskie_bas is unknown; did you mean 'muskie_base'")
     assert "did you mean 'sevenscenes'" in refused("data=sevenscene")[0]
     assert "did you mean 'published'" in refused("experiment=publishd")[0]
-    assert refused("model=null")[0].startswith("model=null is unknown. Allowed: 'muskie_base'")
+    assert refused("model=null")[0].startswith("model=null is unknown. Allowed: 'croco_v2_vitb', ")
     assert len(refused("model=a", "data=b", "experiment=[published,c]")) == 3
     assert refused("-m", "model=muskie_tiny,muskie_smal")[0].startswith("model=muskie_smal is unknown")
 

@@ -169,6 +169,7 @@ class LoadSampler(Sampler[list[Request]]):
     def __iter__(self) -> Iterator[list[Request]]:
         for load in range(self.start, self.plan.loads):
             for micro in range(self.accumulate):
-                first = (micro * self.world + self.rank) * self.batch_size
+                scenes = self.plan.load(load)[0].scenes or self.batch_size
+                first = (micro * self.world + self.rank) * scenes
                 for group in range(len(self.plan.sizes)):
-                    yield [Request(load, group, first + i) for i in range(self.batch_size)]
+                    yield [Request(load, group, first + i) for i in range(scenes)]

@@ -32,6 +32,7 @@ class LoadShape:
         sampling: how the views are chosen, see `StepPlan`.
         overlap: the least and the most that they overlap with the first, where that says it.
         repeat: whether a scene of too few frames gives some of them again.
+        scenes: of a rank's micro-batch; None: the trainer's `batch_size`.
     """
 
     height: int
@@ -42,6 +43,7 @@ class LoadShape:
     sampling: str = "window"
     overlap: tuple[float, float] = (0.1, 0.8)
     repeat: bool = False
+    scenes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,10 @@ class StepPlan:
             all; `covisible`, those that show an `overlap` of what a first one shows, as `scripts/index_scenes.py
             --overlaps` has measured.
         overlap: the least and the most of it, shares in [0, 1].
+        frames: images of a rank's micro-batch, as MuM counts it (arXiv 2511.17309): each load draws its number of views from
+            `view_range`, and has as many scenes of so many as fit. None: `batch_size` scenes of `views`.
+        view_range: the fewest and the most views of a scene, drawn uniformly, with `frames`.
+        single: share of the loads that are of single views, with `frames`.
         repeat_views: take scenes of fewer frames than `views` too, some of whose views are then the same.
         patch_size: sides of all images are multiples of it; the model's.
         steps: of the whole run, for the ramps; the trainer's.
@@ -84,6 +90,9 @@ class StepPlan:
     stride: Ramp | float = 1
     sampling: str = "window"
     overlap: Sequence[float] = (0.1, 0.8)
+    frames: int | None = None
+    view_range: Sequence[int] = (2, 24)
+    single: float = 0.0
     repeat_views: bool = False
 
     def __post_init__(self) -> None:
@@ -95,6 +104,7 @@ class StepPlan:
                 raise ConfigError(f"plan.sizes: {size} is no multiple of the patch size {self.patch_size}; try {near}")
         if self.views < 1 or self.reuse < 1:
             raise ConfigError(f"plan.views={self.views}, plan.reuse={self.reuse}: expected at least 1")
+        self._check_frames()
         if self.seed < 0:
             raise ConfigError(f"seed={self.seed}: expected 0 or more")
         for count in self.views_per_scene or (0,):
@@ -124,10 +134,50 @@ class StepPlan:
         sides += [self._sides(largest, ratio) for ratio in self.aspect_ratios]
         return [(height // self.patch_size, width // self.patch_size) for height, width in sides]
 
+    def _check_frames(self) -> None:
+        if self.frames is None:
+            if self.single:
+                raise ConfigError(f"plan.single={self.single}: it needs plan.frames, e.g. plan.frames=96")
+            return
+        if len(self.view_range) != 2 or not 1 <= self.view_range[0] <= self.view_range[1] <= self.frames:
+            raise ConfigError(
+                f"plan.view_range={list(self.view_range)}: expected the fewest and the most views, 1 to plan.frames="
+                f"{self.frames}"
+            )
+        if not 0 <= self.single <= 1:
+            raise ConfigError(f"plan.single={self.single}: expected a share in [0, 1]")
+
     @property
     def min_frames(self) -> int:
         """The fewest frames that a scene must have."""
-        return 1 if self.repeat_views else self.views
+        if self.repeat_views:
+            return 1
+        return self.views if self.frames is None else max(self.counts)
+
+    @property
+    def counts(self) -> list[int]:
+        """The numbers of views that scenes of a step may have."""
+        if self.frames is None:
+            return list(self.views_per_scene)
+        counts = list(range(self.view_range[0], self.view_range[1] + 1)) if self.single < 1 else []
+        return sorted({*counts, *([1] if self.single else [])})
+
+    def batch(self, batch_size: int) -> int:
+        """Scenes of a rank's micro-batch that counts as large in schedules: images, where the plan counts them."""
+        return batch_size if self.frames is None else self.frames
+
+    def scenes(self, load: int) -> int | None:
+        """Scenes of a rank's micro-batch of a load; None: the trainer's `batch_size`."""
+        return None if self.frames is None else self.frames // self.loaded_views(load)
+
+    def loaded_views(self, load: int) -> int:
+        """How many views of each scene are loaded, the same for all sizes and ranks."""
+        if self.frames is None:
+            return self.views
+        rng = stream(self.seed, "loaded views", load)
+        if rng.random() < self.single:
+            return 1
+        return int(rng.integers(self.view_range[0], self.view_range[1] + 1))
 
     @property
     def loads(self) -> int:
@@ -138,25 +188,30 @@ class StepPlan:
         """The shapes of load number `load`, one for each size."""
         rng = stream(self.seed, "load", load)
         progress = load / max(self.loads - 1, 1)
-        window = None if self.window is None else max(round(ramp(self.window, "plan.window")(progress)), self.views)
+        views = self.loaded_views(load)
+        scenes = self.scenes(load)
+        window = None if self.window is None else max(round(ramp(self.window, "plan.window")(progress)), views)
         stride = round(ramp(self.stride, "plan.stride")(progress))
         shapes = []
         for size in self.sizes:
             # Drawn for every size, so that the draws of one do not depend on the list of the others.
             ratio = self.aspect_ratios[int(rng.integers(len(self.aspect_ratios)))]
             height, width = self._sides(size, ratio) if size == max(self.sizes) else (size, size)
-            how = (self.sampling, (self.overlap[0], self.overlap[1]), self.repeat_views)
-            shapes.append(LoadShape(height, width, self.views, window, stride, *how))
+            how = (self.sampling, (self.overlap[0], self.overlap[1]), self.repeat_views, scenes)
+            shapes.append(LoadShape(height, width, views, window, stride, *how))
         return shapes
 
     def views_in(self, step: int, group: int) -> int:
         """V of optimiser step `step` for size number `group`."""
+        if self.frames is not None:
+            return self.loaded_views(step // self.reuse)
         rng = stream(self.seed, "views", step, group)
         return self.views_per_scene[int(rng.integers(len(self.views_per_scene)))]
 
     def permutations(self, step: int, group: int, samples: Sequence[int]) -> np.ndarray:
         """The order of the views of each of these samples in optimiser step `step`, int64 [B, views]."""
-        return np.stack([stream(self.seed, "order", step, group, s).permutation(self.views) for s in samples])
+        views = self.loaded_views(step // self.reuse)
+        return np.stack([stream(self.seed, "order", step, group, s).permutation(views) for s in samples])
 
     def _sides(self, size: int, ratio: str) -> tuple[int, int]:
         try:

@@ -19,10 +19,11 @@ class BatchLayout:
     """How requests are dealt to ranks, micro-batches and data workers.
 
     Attributes:
-        batch_size: scenes of a rank's micro-batch.
+        batch_size: scenes of a rank's micro-batch, of the load that has most.
         groups: sizes of a load, each a batch of its own.
         accumulate: micro-batches of an optimiser step.
         rank, world: this process among all.
+        scenes_of: scenes of a rank's micro-batch of a load, where that is not always `batch_size`.
     """
 
     batch_size: int
@@ -30,22 +31,28 @@ class BatchLayout:
     accumulate: int = 1
     rank: int = 0
     world: int = 1
+    scenes_of: Callable[[int], int | None] | None = None
+
+    def _scenes(self, load: int) -> int:
+        return (self.scenes_of(load) if self.scenes_of is not None else None) or self.batch_size
 
     def turn(self, request: Request, workers: int) -> Turn:
         """Whose turn a request is: batches go to the data workers in turn."""
-        micro, rest = divmod(request.sample, self.batch_size * self.world)
+        scenes = self._scenes(request.load)
+        micro, rest = divmod(request.sample, scenes * self.world)
         batch = (request.load * self.accumulate + micro) * self.groups + request.group
         reader = self.rank * workers + batch % workers
-        number = batch // workers * self.batch_size + rest % self.batch_size
+        number = batch // workers * self.batch_size + rest % scenes
         return Turn(reader, self.world * workers, number, self.batch_size)
 
-    def request(self, turn: Turn, number: int, workers: int) -> Request:
-        """The request that was sample `number` of a turn's reader: the inverse of `turn`."""
+    def request(self, turn: Turn, number: int, workers: int) -> Request | None:
+        """The request that was sample `number` of a turn's reader: the inverse of `turn`; None: its load had fewer."""
         row, within = divmod(number, self.batch_size)
         batch = row * workers + turn.reader % workers
         rest, group = divmod(batch, self.groups)
         load, micro = divmod(rest, self.accumulate)
-        return Request(load, group, (micro * self.world + self.rank) * self.batch_size + within)
+        scenes = self._scenes(load)
+        return Request(load, group, (micro * self.world + self.rank) * scenes + within) if within < scenes else None
 
 
 class Turns:
@@ -78,17 +85,21 @@ class Turns:
         worker = get_worker_info()
         workers = 1 if worker is None else worker.num_workers
         turn = self.layout.turn(request, workers)
-        if len(self.index.sources) > 1:
+        if len(self.index.sources) > 1 or self.layout.scenes_of is not None:
             turn = turn._replace(number=self._taken_before(source, turn, self.layout, workers))
         scene = source.scene(source.streamed(turn, self.seed))
         return Place(source, scene, scene.frames)
 
     def _taken_before(self, source: SceneSource, turn: Turn, layout: BatchLayout, workers: int) -> int:
-        """How many earlier samples of this reader were of a source: what came before is drawn again, and remembered."""
+        """How many earlier samples of this reader were of a source: what came before is drawn again, and remembered. Numbers
+        of loads that had fewer scenes are left out, so that no stream skips anything."""
         if self._reader != turn.reader or self._counted > turn.number:
             self._reader, self._counted, self._taken = turn.reader, 0, [0] * len(self.index.sources)
         for number in range(self._counted, turn.number):
-            earlier = self.index.draw_source(self.generator(layout.request(turn, number, workers)))
-            self._taken[self.index.sources.index(earlier)] += 1
+            request = layout.request(turn, number, workers)
+            if request is not None:
+                several = len(self.index.sources) > 1
+                earlier = self.index.draw_source(self.generator(request)) if several else source
+                self._taken[self.index.sources.index(earlier)] += 1
         self._counted = turn.number
         return self._taken[self.index.sources.index(source)]

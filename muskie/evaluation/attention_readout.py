@@ -15,6 +15,7 @@ from torch import Tensor
 
 from muskie.backbones.frozen import FrozenBackbone
 from muskie.evaluation.readout import sample
+from muskie.models.encoder import AlternatingEncoder
 from muskie.models.listening import listening
 from muskie.models.masked_view import MaskedViewModel
 
@@ -23,7 +24,7 @@ KINDS = ("attention", "scores")
 
 def can_attend(backbone: FrozenBackbone) -> bool:
     """Whether its views see each other by attention that can be read out."""
-    return isinstance(backbone.model, MaskedViewModel)
+    return isinstance(backbone.model, MaskedViewModel) and isinstance(backbone.model.encoder, AlternatingEncoder)
 
 
 @contextmanager

@@ -25,7 +25,6 @@ from muskie.evaluation.tracks import TOLERANCE, Tracks, depth_at, draw_tracks
 from muskie.evaluation.views.posed_views import PosedViews
 from muskie.geometry import unproject_points
 from muskie.models.listening import block_numbers
-from muskie.models.masked_view import MaskedViewModel
 
 OURS, PUBLISHED = "without the query view", "published pooling, with the query view"
 
@@ -123,8 +122,8 @@ def evaluate_correspondence(
 def _check(backbones: Sequence[FrozenBackbone], config: CorrespondenceConfig) -> None:
     for backbone in backbones:
         backbone.layers(config.layers or ())
-        if isinstance(backbone.model, MaskedViewModel):
-            block_numbers(backbone.model.encoder, config.blocks)
+        if can_attend(backbone):
+            block_numbers(backbone.model.encoder, config.blocks)  # type: ignore[attr-defined]
     if set(config.readouts) <= set(KINDS) and not any(map(can_attend, backbones)):
         unfit = f"correspondence.readouts={list(config.readouts)}: views of {', '.join(one.name for one in backbones)}"
         raise ConfigError(f"{unfit} do not attend to each other; take {' or '.join(METRICS)}")

@@ -51,6 +51,38 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
+class FrameStack(nn.ModuleList):
+    """`depth` blocks over the tokens of each view alone, run in turn.
+
+    Attributes:
+        checkpointing: recompute each block's activations in the backward pass instead of keeping them.
+    """
+
+    def __init__(self, depth: int, config: BlockConfig) -> None:
+        super().__init__(Block(config) for _ in range(depth))
+        self.checkpointing = False
+
+    def forward(self, x: Tensor, table: RopeTable, keep: frozenset[int] = frozenset()) -> tuple[Tensor, list[Tensor]]:
+        """Runs all blocks.
+
+        Args:
+            x: [B, V, T, C].
+            table: of T tokens, the same for all views or of every view, [B·V, T, d].
+            keep: numbers of the blocks whose outputs are wanted.
+
+        Returns:
+            The last output [B, V, T, C], and the kept outputs in the order of the blocks.
+        """
+        scenes, kept = x.shape[0], []
+        x = x.flatten(0, 1)
+        for number, block in enumerate(self):
+            again = self.checkpointing and self.training
+            x = checkpoint(block, x, table, use_reentrant=False) if again else block(x, table)
+            if number in keep:
+                kept.append(x.unflatten(0, (scenes, -1)))
+        return x.unflatten(0, (scenes, -1)), kept
+
+
 class AlternatingBlock(nn.Module):
     """A frame-wise block, then a block over all tokens of all views (an "AA block").
 
@@ -83,18 +115,25 @@ class AlternatingStack(nn.ModuleList):
         super().__init__(AlternatingBlock(config) for _ in range(depth))
         self.checkpointing = False
 
-    def forward(self, x: Tensor, table: RopeTable, keep: frozenset[int] = frozenset()) -> tuple[Tensor, list[Tensor]]:
+    def forward(
+        self,
+        x: Tensor,
+        table: RopeTable,
+        keep: frozenset[int] = frozenset(),
+        global_table: RopeTable | None = None,
+    ) -> tuple[Tensor, list[Tensor]]:
         """Runs all blocks.
 
         Args:
             x: [B, V, T, C].
             table: of one view's T tokens.
             keep: numbers of the blocks whose outputs are wanted.
+            global_table: of one view's T tokens in global attention; None: `table`.
 
         Returns:
             The last output [B, V, T, C], and the kept outputs in the order of the blocks.
         """
-        tiled = table.tile(x.shape[1])
+        tiled = (table if global_table is None else global_table).tile(x.shape[1])
         kept = []
         for number, block in enumerate(self):
             if self.checkpointing and self.training:

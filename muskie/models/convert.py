@@ -10,9 +10,9 @@ import json
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor
@@ -20,7 +20,8 @@ from torch import Tensor
 from muskie.errors import CheckpointError
 from muskie.models.encoder import EncoderConfig
 from muskie.models.masked_view import MaskedViewModel
-from muskie.models.published_file import FINETUNED, published_kind, read_weights
+from muskie.models.parts import part_settings
+from muskie.models.published_file import FINETUNED, OTHERS, published_kind, read_weights
 from muskie.models.variants import muskie_base, muskie_huge, muskie_large, muskie_small
 
 PUBLISHED = {function.__name__: function() for function in (muskie_small, muskie_base, muskie_large, muskie_huge)}
@@ -52,21 +53,25 @@ class Report:
         converted: (published name, our name, published shape).
         missing, unexpected: published names.
         wrong: published names, each with what is wrong with the tensor.
+        what: the kind of checkpoint.
     """
 
-    what: ClassVar[str] = "Muskie checkpoint"
-
     variant: str
-    encoder: EncoderConfig
+    encoder: Any
     converted: list[tuple[str, str, tuple[int, ...]]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    what: str = "Muskie checkpoint"
 
-    def __str__(self) -> str:
+    def title(self) -> str:
+        """What it is, in a line."""
         e = self.encoder
         rope = f"angles rounded to {e.rope_angles_in}" if e.rope_angles_in else "exact angles"
-        lines = [f"{self.variant}: width {e.width}, {e.depth} alternating blocks, {e.heads} heads, RoPE with {rope}"]
+        return f"{self.variant}: width {e.width}, {e.depth} alternating blocks, {e.heads} heads, RoPE with {rope}"
+
+    def __str__(self) -> str:
+        lines = [self.title()]
         lines += [f"converted   {old} -> {new} {list(shape)}" for old, new, shape in self.converted]
         lines += [f"missing     {key}" for key in self.missing]
         lines += [f"unexpected  {key}" for key in self.unexpected]
@@ -89,7 +94,13 @@ def read_published(path: Path) -> dict[str, Any]:
         CheckpointError: as `read_weights`, or it holds another kind of weights.
     """
     weights = read_weights(path)
-    if published_kind(weights, path) == FINETUNED:
+    kind = published_kind(weights, path)
+    if kind in OTHERS:
+        raise CheckpointError(
+            f"{path} is a published {kind} checkpoint. One of Muskie's pre-training (muskie-base.pth, muskie-large.pth) is "
+            "needed here; scripts/convert_checkpoint.py makes a model of this one, whose folder can be named instead"
+        )
+    if kind == FINETUNED:
         raise CheckpointError(
             f"{path} is a published reconstruction (ffrecon) checkpoint: encoder, further blocks, point and camera heads. A "
             "pre-training checkpoint (muskie-base.pth, muskie-large.pth) is needed here; scripts/convert_checkpoint.py "
@@ -139,7 +150,7 @@ def convert(
         )
     variant, config, flat = encoder_shape(weights, first, "", heads, exact_rope)
     report = Report(variant, config)
-    model = MaskedViewModel(encoder=asdict(config))
+    model = MaskedViewModel(encoder=part_settings(config))
     norm = "norm" if "norm.weight" in weights and "decoder_norm.weight" not in weights else "decoder_norm"
     table = names(config.depth, flat, norm)
     report.missing = [key for key in table if key not in weights]
@@ -203,12 +214,13 @@ def check_folder(out: Path, overwrite: bool = False) -> None:
         raise CheckpointError(f"{out} exists and is not empty; give another folder, or --overwrite")
 
 
-def write(model: PyTorchModelHubMixin, out: Path, origin: str) -> None:
-    """Writes `model.safetensors`, `config.json` and a model card that names `origin`; beside first, then renamed."""
+def write(model: PyTorchModelHubMixin, out: Path, origin: str, method: str = "Muskie (arXiv 2511.18115)") -> None:
+    """Writes `model.safetensors`, `config.json` and a model card that names `origin` and whose `method` it is; beside first,
+    then renamed."""
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out, prefix=".part-") as beside:
         # This card stands in for the one that runs of ours give their weights.
-        card = f"Weights published by the authors of Muskie (arXiv 2511.18115), converted from {origin}.\n"
+        card = f"Weights published by the authors of {method}, converted from {origin}.\n"
         (Path(beside) / "README.md").write_text(f"---\nlibrary_name: muskie\n---\n{card}")
         (Path(beside) / "trained_on.yaml").write_text(f"- unknown: {json.dumps(origin)}\n")  # see muskie/history.py
         model.save_pretrained(beside)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,8 +41,7 @@ class ReconstructionReport(Report):
         aliases: second names of weights that are there by their first as well.
     """
 
-    what: ClassVar[str] = "fine-tuned Muskie checkpoint"
-
+    what: str = "fine-tuned Muskie checkpoint"
     decoder_depth: int = 0
     skipped: list[str] = field(default_factory=list)
     aliases: list[str] = field(default_factory=list)

@@ -7,9 +7,11 @@ counted: what they take is overhead. Neither is what a kernel or activation chec
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
-from muskie.models.decoder import DecoderConfig
-from muskie.models.encoder import EncoderConfig
+from torch import Tensor
+
+from muskie.models.encoded import visible_groups
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,21 @@ class Product:
 
 @dataclass(frozen=True)
 class AttentionCall:
-    """`count` times softmax(q kᵀ) v with q, k, v [sequences, heads, tokens, head_dim]."""
+    """`count` times softmax(q kᵀ) v with q, k, v [sequences, heads, tokens, head_dim]; k and v of `keys` tokens, if that is
+    another number."""
 
     sequences: int
     heads: int
     tokens: int
     head_dim: int
     count: int = 1
+    keys: int | None = None
 
     @property
     def forward(self) -> int:
         """Operations of the two products of the forward pass, of all `count` calls."""
-        return 4 * self.count * self.sequences * self.heads * self.tokens**2 * self.head_dim
+        keys = self.tokens if self.keys is None else self.keys
+        return 4 * self.count * self.sequences * self.heads * self.tokens * keys * self.head_dim
 
     @property
     def backward(self) -> int:
@@ -63,39 +68,61 @@ class AttentionCall:
 Call = Product | AttentionCall
 
 
-def training_calls(
-    encoder: EncoderConfig, decoder: DecoderConfig | None, scenes: int, views: int, grid: tuple[int, int], hidden: int
-) -> list[Call]:
+def training_calls(model: Any, mask: Tensor) -> list[Call]:
     """What a `MaskedViewModel` runs for one batch in training, with the head on the hidden patches alone.
 
     Args:
-        encoder, decoder: of the model; no decoder: the linear head alone.
-        scenes, views: B and V of the batch.
-        grid: patch rows and columns (h, w) of a view.
-        hidden: M, the hidden patches of the whole batch.
+        model: of any parts; only shapes are looked at.
+        mask: bool [B, V, h, w] of the batch, True = hidden.
     """
-    images, patches, colours = scenes * views, grid[0] * grid[1], 3 * encoder.patch_size**2
-    tokens = encoder.registers + patches
-    calls: list[Call] = [Product(images * patches, colours, encoder.width, input_gradient=False)]
-    calls += _stack(encoder, scenes, views, tokens)
+    scenes, views = mask.shape[:2]
+    encoder, decoder = model.encoder.config, None if model.decoder is None else model.decoder.config
+    length, colours, hidden = mask[0, 0].numel(), 3 * encoder.patch_size**2, int(mask.sum())
+    whole = encoder.registers + length
+    groups = visible_groups(mask if model.encoder.drops_hidden else None, views)
+    seen = [(len(g.views), length if g.patches is None else g.patches.shape[-1]) for g in groups]
+    embedded = scenes * sum(count * patches for count, patches in seen)
+    calls: list[Call] = [Product(embedded, colours, encoder.width, input_gradient=False)]
+    for count, patches in seen:
+        calls += _stack(encoder, scenes, count, encoder.registers + patches)
     width = encoder.width
-    if decoder is not None and decoder.depth:
-        calls.append(Product(images * tokens, width, decoder.width))
-        calls += _stack(decoder, scenes, views, tokens)
+    if decoder is not None:
+        tokens = scenes * sum(count * (encoder.registers + patches) for count, patches in seen)
+        calls.append(Product(tokens, width, decoder.width))
+        if decoder.kind == "cross":
+            asked = sum(len(g.views) for g in groups if g.patches is None)
+            # Without a whole view, each asks itself.
+            calls += _cross(decoder, scenes * (views - asked), whole, max(asked, 1) * whole)
+        else:
+            calls += _stack(decoder, scenes, views, whole)
         width = decoder.width
-    return [*calls, Product(hidden, width, 2 * colours)]
+    return [*calls, Product(hidden, width, (2 if model.confidence else 1) * colours)]
 
 
-def _stack(config: EncoderConfig | DecoderConfig, scenes: int, views: int, tokens: int) -> list[Call]:
-    """The alternating blocks of an encoder or decoder over views of `tokens` tokens."""
-    c, mlp, layers = config.width, int(config.width * config.mlp_ratio), 2 * config.depth
+def _stack(config: Any, scenes: int, views: int, tokens: int) -> list[Call]:
+    """The blocks of an encoder or decoder over views of `tokens` tokens: frame-wise layers, or alternating ones."""
+    c, mlp = config.width, int(config.width * config.mlp_ratio)
+    layers = config.depth * (2 if config.kind == "alternating" else 1)
     linear = Product(scenes * views * tokens, c, c, layers)
     frame_wise = AttentionCall(scenes * views, config.heads, tokens, c // config.heads, config.depth)
-    return [
+    calls: list[Call] = [
         replace(linear, columns=3 * c),
         linear,
         replace(linear, columns=mlp),
         replace(linear, inner=mlp),
         frame_wise,
-        replace(frame_wise, sequences=scenes, tokens=views * tokens),
+    ]
+    if config.kind == "alternating":
+        calls.append(replace(frame_wise, sequences=scenes, tokens=views * tokens))
+    return calls
+
+
+def _cross(config: Any, sequences: int, tokens: int, memory: int) -> list[Call]:
+    """Blocks of self-attention, cross-attention to `memory` tokens, and MLP."""
+    c, depth = config.width, config.depth
+    return [
+        *_stack(config, sequences, 1, tokens),
+        Product(sequences * tokens, c, c, 2 * depth),
+        Product(sequences * memory, c, c, 2 * depth),
+        AttentionCall(sequences, config.heads, tokens, c // config.heads, depth, keys=memory),
     ]

@@ -10,7 +10,7 @@ from torch import nn
 from muskie.errors import ConfigError, nearest
 from muskie.models.attention import Attention
 
-INITS = ("torch", "mimetic")
+INITS = ("torch", "mimetic", "vit")
 
 
 @torch.no_grad()
@@ -20,7 +20,9 @@ def initialise(model: nn.Module, init: str = "torch", seed: int = 0) -> None:
     Args:
         model: built of linear, convolution and norm layers, and of the encoder's `registers` and `placeholder`.
         init: `"torch"`: PyTorch's defaults for every layer, registers from N(0, 1), placeholder zero, as published
-            (Muskie, arXiv 2511.18115). `"mimetic"`: the same, but attention starts out by content and position, as
+            (Muskie, arXiv 2511.18115); class and mask tokens from N(0, 0.02), as MAE's and MuM's. `"vit"`: the same, but
+            linear layers from a normal of 0.02, cut at two deviations, biases
+            zero, as these. `"mimetic"`: the same, but attention starts out by content and position, as
             trained transformers do (Trockman and Kolter, arXiv 2305.09828): see `_mimetic`.
         seed: of the draws.
 
@@ -35,6 +37,10 @@ def initialise(model: nn.Module, init: str = "torch", seed: int = 0) -> None:
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             bound = 1 / math.sqrt(module.weight[0].numel())
+            if init == "vit" and isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02, a=-0.04, b=0.04, generator=generator)
+                module.bias.zero_()
+                continue
             module.weight.uniform_(-bound, bound, generator=generator)
             if module.bias is not None:
                 module.bias.uniform_(-bound, bound, generator=generator)
@@ -47,6 +53,10 @@ def initialise(model: nn.Module, init: str = "torch", seed: int = 0) -> None:
             registers.normal_(generator=generator)
         if isinstance(placeholder, nn.Parameter):
             placeholder.zero_()
+        for name in ("class_token", "mask_token"):
+            token = getattr(module, name, None)
+            if isinstance(token, nn.Parameter):
+                token.normal_(std=0.02, generator=generator)
     if init == "mimetic":
         for module in model.modules():
             if isinstance(module, Attention):

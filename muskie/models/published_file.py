@@ -14,7 +14,17 @@ import torch
 from muskie.errors import CheckpointError
 
 PRETRAINED, FINETUNED = "pre-training", "fine-tuned (ffrecon)"
-"""The two kinds of published checkpoints."""
+"""The two kinds of Muskie's published checkpoints."""
+
+MUM, CROCO, MAE = "MuM", "CroCo v2", "MAE"
+"""Other methods, whose published checkpoints are of pre-training."""
+
+OTHERS = {
+    MUM: ("rope_embed.", "rope_embed_decoder.", "decoder_frame_blocks.", "decoder_global_blocks."),
+    CROCO: ("enc_blocks.", "enc_norm.", "dec_blocks.", "dec_norm.", "prediction_head."),
+    MAE: ("pos_embed", "decoder_pos_embed", "decoder_blocks."),
+}
+"""What only names of their weights begin with."""
 
 ENCODER, BLOCKS, HEADS = "encoder.encoder.", "encoder.additional_blocks.", "head."
 """What names of fine-tuned weights begin with."""
@@ -46,7 +56,13 @@ class _Inert:
 
 
 def read_weights(path: Path) -> dict[str, Any]:
-    """The weights of a published checkpoint by their names, without a `module.` prefix, whatever model they are of.
+    """The weights of a published checkpoint alone, see `read_checkpoint`."""
+    return read_checkpoint(path)[0]
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """The weights of a published checkpoint by their names, without a `module.` prefix, whatever model they are of, and what
+    the file holds beside them.
 
     Raises:
         CheckpointError: not a file, unreadable, needs classes that are not known, or holds no weights.
@@ -75,23 +91,32 @@ def read_weights(path: Path) -> dict[str, Any]:
     keys = [str(key) for key in weights]
     if all(key.startswith("module.") for key in keys):
         keys = [key.removeprefix("module.") for key in keys]
-    return dict(zip(keys, weights.values(), strict=True))
+    beside = {} if weights is loaded else {key: value for key, value in loaded.items() if key != "model"}
+    return dict(zip(keys, weights.values(), strict=True)), beside
 
 
 def published_kind(weights: Mapping[str, Any], origin: str | Path) -> str:
-    """`PRETRAINED` or `FINETUNED`, told by the names of weights.
+    """`PRETRAINED`, `FINETUNED`, `MUM`, `CROCO` or `MAE`, told by the names of weights.
 
     Raises:
-        CheckpointError: they are neither's.
+        CheckpointError: they are nobody's.
     """
     if any(key.startswith(_OWN) for key in weights):
         raise CheckpointError(f"{origin} holds weights in the layout of this framework already: nothing to convert")
+    for kind, starts in OTHERS.items():
+        if any(key.startswith(starts) for key in weights):
+            return kind
+    few = ", ".join(list(weights)[:4])
+    if "cls_token" in weights and "register_tokens" not in weights:
+        raise CheckpointError(
+            f"{origin} has a class token, which Muskie has not, and of its {len(weights)} names ({few}, ...) none tells MuM "
+            f"({', '.join(OTHERS[MUM])}) from MAE ({', '.join(OTHERS[MAE])}): the file is incomplete, or of another model"
+        )
     for kind in (FINETUNED, PRETRAINED):
         if any(key.startswith(_STARTS[kind]) for key in weights):
             return kind
-    few = ", ".join(list(weights)[:4])
     raise CheckpointError(
-        f"{origin} holds no weights of a published Muskie model: of its {len(weights)} names ({few}, ...) none begins like "
-        f"those of a pre-training checkpoint ({', '.join(_STARTS[PRETRAINED])}) or of a fine-tuned one "
-        f"({', '.join(_STARTS[FINETUNED])}). Give muskie-base.pth, muskie-large.pth, or one fine-tuned by the published code"
+        f"{origin} holds no weights of a published model of Muskie, MuM, CroCo v2 or MAE: of its {len(weights)} names "
+        f"({few}, ...) none begins like those of Muskie's pre-training ({', '.join(_STARTS[PRETRAINED])}), of its fine-"
+        f"tuning ({', '.join(_STARTS[FINETUNED])}), or of the others. Give muskie-base.pth, MuM_ViTLarge.pth or the like"
     )

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from muskie.errors import ConfigError, nearest
 from muskie.models.blocks import BlockConfig
 from muskie.models.encoder import AlternatingEncoder, EncoderConfig
+from muskie.models.frame_encoder import FrameEncoder, FrameEncoderConfig
 from muskie.models.initialise import initialise
+from muskie.models.parts import part_settings
 from muskie.models.patches import check_images
 from muskie.models.timm_vit import TimmViT
 
@@ -71,6 +73,9 @@ class Backbone(nn.Module, ABC):
 
 
 _kinds: dict[str, Callable[..., Backbone]] = {}
+
+OF_ENCODER = {"alternating": "muskie", "frames": "frames"}
+"""The kind of backbone that an encoder of ours makes, by the kind of the encoder."""
 
 
 def backbone_kind(kind: str) -> Callable[[Callable[..., Backbone]], Callable[..., Backbone]]:
@@ -131,6 +136,48 @@ class MuskieBackbone(Backbone):
     def layers(self, images: Tensor, keep: Collection[int]) -> Layers:
         table = self.encoder.table(check_images(images, self.patch_size))
         last, kept = self.encoder.blocks(self.encoder.embed(images), table, frozenset(keep))
+        return Layers([x[:, :, self.registers :] for x in kept], self.encoder.norm(last))
+
+    def layer_of(self, name: str) -> int:
+        parts = name.split(".")
+        if parts[:2] == ["encoder", "blocks"]:
+            return int(parts[2]) + 1
+        return self.depth if parts[:2] == ["encoder", "norm"] else 0
+
+    def set_checkpointing(self, on: bool) -> None:
+        self.encoder.blocks.checkpointing = on
+
+    def compile_blocks(self) -> None:
+        for block in self.encoder.blocks:
+            block.compile()
+
+
+@backbone_kind("frames")
+class FrameBackbone(Backbone):
+    """A frame-wise encoder of ours; a layer is a block, and the class token is handed on as a register.
+
+    Args:
+        config: fields of `FrameEncoderConfig`.
+        final_norm, init, seed: see `build_backbone`.
+    """
+
+    def __init__(self, config: Mapping[str, Any], final_norm: bool, init: str, seed: int) -> None:
+        super().__init__()
+        c = FrameEncoderConfig(**config)
+        with torch.random.fork_rng(devices=[]):
+            self.encoder = FrameEncoder(c)
+        initialise(self.encoder, init, seed)
+        if not final_norm:
+            self.encoder.norm = nn.Identity()  # type: ignore[assignment]
+        self.patch_size, self.depth, self.registers = c.patch_size, c.depth, c.registers
+        self.block = BlockConfig(c.width, c.heads, c.mlp_ratio)
+
+    def config(self) -> dict[str, Any]:
+        return {**part_settings(self.encoder.config), "kind": "frames"}
+
+    def layers(self, images: Tensor, keep: Collection[int]) -> Layers:
+        tokens, table = self.encoder.embed(images)
+        last, kept = self.encoder.blocks(tokens, table, frozenset(keep))
         return Layers([x[:, :, self.registers :] for x in kept], self.encoder.norm(last))
 
     def layer_of(self, name: str) -> int:

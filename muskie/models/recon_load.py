@@ -14,6 +14,7 @@ from muskie.models.hub_weights import load_safetensors
 from muskie.models.masked_view import MaskedViewModel
 from muskie.models.model_kind import RECONSTRUCTION, check_kind
 from muskie.models.named import TIMM, Network, Spec, named_model
+from muskie.models.recon_backbone import OF_ENCODER
 from muskie.models.reconstruction import TRAINED, ReconstructionModel
 from muskie.models.variants import list_models, model_folder
 
@@ -49,7 +50,8 @@ def create_reconstruction_model(backbone: Spec | MaskedViewModel, **settings: An
             arguments.setdefault("init", init)
         given = named_model(arguments, seed).model
     if isinstance(given, MaskedViewModel):
-        config, prefix, weights = {"kind": "muskie", **asdict(given.encoder.config)}, "encoder.", given.encoder.state_dict()
+        kind = OF_ENCODER[given.encoder.config.kind]
+        config, prefix, weights = {"kind": kind, **asdict(given.encoder.config)}, "encoder.", given.encoder.state_dict()
     else:
         extra = {k: v for k, v in arguments.items() if k not in ("name", "label", "pretrained", "seed", "num_classes")}
         config, prefix, weights = {"kind": "timm", "name": given.name, "arguments": extra}, "body.", given.state_dict()

@@ -73,7 +73,7 @@ def rotate(x: Tensor, table: RopeTable) -> Tensor:
 
     Args:
         x: [..., T, heads, d] with channels [row first half | row second half | column first half | column second half].
-        table: of the same T tokens.
+        table: of the same T tokens, [T, d], or of each sequence [N, T, d].
 
     Returns:
         [..., T, heads, d]. Inner products of turned queries and keys depend on the difference of positions alone.
@@ -81,4 +81,4 @@ def rotate(x: Tensor, table: RopeTable) -> Tensor:
     partner = x.unflatten(-1, (2, 2, -1)).flip(-2).flatten(-3)  # first and second halves change places
     # Whole heads at once and not quarter by quarter: on CPUs, such short runs of channels are slow. A flip and not a
     # concatenation of quarters: the compiler then reads in another order instead of writing the partners to memory.
-    return torch.addcmul(x * table.cos.unsqueeze(1), partner, table.sin.unsqueeze(1))
+    return torch.addcmul(x * table.cos.unsqueeze(-2), partner, table.sin.unsqueeze(-2))

@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from muskie.errors import CheckpointError, ConfigError, nearest
-from muskie.models.decoder import DecoderConfig
-from muskie.models.encoder import EncoderConfig
 from muskie.models.hub_weights import load_safetensors
-from muskie.models.masked_view import MaskedViewModel
+from muskie.models.masked_view import MaskedViewModel, shapes
 from muskie.models.model_kind import MASKED_VIEWS, check_kind
+from muskie.models.parts import part_settings
 from muskie.paths import typed_path
 
 _variants: dict[str, Callable[[], dict[str, Any]]] = {}
+
+OF_THE_MODEL = ("confidence", "patch_norm")
+"""Arguments of `MaskedViewModel` that a variant may set."""
 
 
 def model_variant(function: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
@@ -57,25 +58,97 @@ def muskie_huge() -> dict[str, Any]:
     return {"width": 1280, "depth": 16, "heads": 16}
 
 
+@model_variant
+def mum_vitb16() -> dict[str, Any]:
+    """111,655,680 parameters; the size of MuM's ablations (arXiv 2511.17309)."""
+    return _mum(768, 12, 12, {"width": 512, "depth": 4, "heads": 16})
+
+
+@model_variant
+def mum_vitl16() -> dict[str, Any]:
+    """303,099,904 parameters: MuM's encoder alone, as published for features; it fills nothing in."""
+    return _mum(1024, 24, 16, {"depth": 0})
+
+
+@model_variant
+def mum_vitl16_decoderb() -> dict[str, Any]:
+    """389,534,464 parameters: MuM's encoder with its base decoder, which is dropped after pre-training."""
+    return _mum(1024, 24, 16, {"width": 768, "depth": 6, "heads": 16})
+
+
+@model_variant
+def mum_vith16() -> dict[str, Any]:
+    """MuM's largest, never released."""
+    return _mum(1280, 32, 16, {"width": 1024, "depth": 12, "heads": 16})
+
+
+@model_variant
+def croco_v2_vitb() -> dict[str, Any]:
+    """CroCo v2, base (ICCV 2023), with the base decoder."""
+    return _croco(768, 12, 12)
+
+
+@model_variant
+def croco_v2_vitl() -> dict[str, Any]:
+    """CroCo v2, large, with the base decoder."""
+    return _croco(1024, 24, 16)
+
+
+@model_variant
+def mae_vitb() -> dict[str, Any]:
+    """MAE, base (CVPR 2022)."""
+    return _mae(768, 12, 12)
+
+
+@model_variant
+def mae_vitl() -> dict[str, Any]:
+    """MAE, large."""
+    return _mae(1024, 24, 16)
+
+
+def _mum(width: int, depth: int, heads: int, decoder: dict[str, Any]) -> dict[str, Any]:
+    encoder = {"kind": "frames", "width": width, "depth": depth, "heads": heads, "positions": "axial", "norm_eps": 1e-5}
+    decoder = {"kind": "alternating", "positions": "axial", "norm_eps": 1e-5, **decoder}
+    return {**encoder, "decoder": decoder, "confidence": False, "patch_norm": True}
+
+
+def _croco(width: int, depth: int, heads: int) -> dict[str, Any]:
+    encoder = {"kind": "frames", "width": width, "depth": depth, "heads": heads, "positions": "steps", "class_token": False}
+    decoder = {"kind": "cross", "width": 768, "depth": 12, "heads": 12}
+    return {**encoder, "decoder": decoder, "confidence": False, "patch_norm": True}
+
+
+def _mae(width: int, depth: int, heads: int) -> dict[str, Any]:
+    encoder = {"kind": "frames", "width": width, "depth": depth, "heads": heads, "positions": "added"}
+    decoder = {"kind": "frames", "width": 512, "depth": 8, "heads": 16}
+    return {**encoder, "decoder": decoder, "confidence": False, "patch_norm": True}
+
+
 def list_models() -> list[str]:
     """The names that `create_model` knows."""
     return sorted(_variants)
 
 
-def model_config(name: str, **overrides: Any) -> tuple[EncoderConfig, DecoderConfig]:
-    """The shape of a named model, see `create_model`."""
+def model_config(name: str, **overrides: Any) -> tuple[Any, Any]:
+    """The shapes of encoder and decoder of a named model, see `create_model`."""
+    settings = model_settings(name, **overrides)
+    return shapes(settings["encoder"], settings["decoder"])
+
+
+def model_settings(name: str, **overrides: Any) -> dict[str, Any]:
+    """The arguments of `MaskedViewModel` for a named model, see `create_model`."""
     if name not in _variants:
         raise ConfigError(f"model {name!r} is unknown{nearest(name, _variants)}")
-    settings = {**_variants[name](), **overrides}
-    decoder = settings.pop("decoder", None) or {}
-    if not isinstance(decoder, Mapping):
-        raise ConfigError(f"model.decoder={decoder!r}: expected a mapping such as decoder.depth=2 decoder.width=192")
-    for given, schema, section in ((settings, EncoderConfig, "model"), (decoder, DecoderConfig, "model.decoder")):
-        known = {field.name for field in fields(schema)}
-        for key in given:
-            if key not in known:
-                raise ConfigError(f"{section}.{key} is unknown{nearest(key, known, section)}")
-    return EncoderConfig(**settings), DecoderConfig(**decoder)
+    variant = _variants[name]()
+    settings = {**variant, **overrides}
+    given = settings.pop("decoder", None) or {}
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"model.decoder={given!r}: expected a mapping such as decoder.depth=2 decoder.width=192")
+    of_variant = variant.get("decoder") or {}
+    same_kind = given.get("kind", of_variant.get("kind")) == of_variant.get("kind")
+    decoder = {**of_variant, **given} if same_kind else given
+    whole = {key: settings.pop(key) for key in OF_THE_MODEL if key in settings}
+    return {"encoder": settings, "decoder": decoder, **whole}
 
 
 def create_model(name: str, *, init: str = "torch", seed: int = 0, **overrides: Any) -> MaskedViewModel:
@@ -86,14 +159,16 @@ def create_model(name: str, *, init: str = "torch", seed: int = 0, **overrides: 
         init: `"torch"`: PyTorch's defaults, as published; `"mimetic"`: attention starts by content and position
             (`muskie.models.initialise`).
         seed: of the initial weights.
-        overrides: fields of `EncoderConfig` (`patch_size=8`), and `decoder`, a mapping of fields of `DecoderConfig`.
+        overrides: fields of the encoder's shape (`patch_size=8`), `decoder`, a mapping of fields of the decoder's shape,
+            and `confidence` and `patch_norm` of `MaskedViewModel`.
 
     Raises:
         ConfigError: an unknown name or field, with the nearest known one.
     """
-    encoder_config, decoder_config = model_config(name, **overrides)
+    settings = model_settings(name, **overrides)
+    encoder, decoder = shapes(settings.pop("encoder"), settings.pop("decoder"))
     # All fields are written out, so that `config.json` keeps the meaning of the weights when a default changes.
-    return MaskedViewModel(encoder=asdict(encoder_config), decoder=asdict(decoder_config), init=init, seed=seed)
+    return MaskedViewModel(part_settings(encoder), part_settings(decoder), init=init, seed=seed, **settings)
 
 
 def from_pretrained(folder_or_hub_id: str | Path, **kwargs: Any) -> MaskedViewModel:

@@ -17,6 +17,7 @@ from muskie.data.index import MAX_UNUSABLE, HoldOut, SceneIndex
 from muskie.data.plan import StepPlan
 from muskie.data.scene import SceneSource
 from muskie.errors import ConfigError, DataError
+from muskie.evaluation.attention_readout import can_attend
 from muskie.evaluation.cross_view_gain import VIEWS, Gain, GainSamples, cross_view_gain, gain_samples
 from muskie.evaluation.material import Material
 from muskie.evaluation.results import write_results
@@ -190,8 +191,9 @@ class HeldOut:
             pages = {
                 "masked_views": model_pages.masked_views(backbone, images, mask),
                 "pca": model_pages.pca([backbone], images, backbone.quarters()),
-                "attention": model_pages.attention(backbone, images),
             }
+            if can_attend(backbone):
+                pages["attention"] = model_pages.attention(backbone, images)
             if self._posed is not None:
                 pages["tracks"] = model_pages.tracks(backbone, self._posed, source=self._posed_name)
         return pages

@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from muskie.config import defaults
 from muskie.errors import CheckpointError
-from muskie.models.decoder import DecoderConfig
-from muskie.models.encoder import EncoderConfig
-from muskie.models.masked_view import MaskedViewModel
-from muskie.models.variants import from_pretrained, model_config
+from muskie.models.masked_view import MaskedViewModel, shapes
+from muskie.models.parts import part_settings
+from muskie.models.variants import OF_THE_MODEL, from_pretrained, model_settings
 from muskie.paths import typed_path
 from muskie.training import checkpoint
 from muskie.training.settings import saved_settings
@@ -36,7 +36,7 @@ def take_weights(model: MaskedViewModel, init_from: str) -> None:
         raise CheckpointError(
             f"{origin}: {error}. Give a model folder, a run's folder, a step-*.pt, or a model's name on the Hugging Face hub"
         ) from error
-    _compare(model, given.encoder.config, _decoder_config(given), origin)
+    _compare(model, _of_model(given), origin)
     checkpoint.load_weights(model, given.state_dict(), origin)
 
 
@@ -48,12 +48,13 @@ def check_same_model(model: MaskedViewModel, settings: Mapping[str, Any], origin
     """
     saved = settings.get("model")
     if saved:
-        shape = model_config(**{key: value for key, value in saved.items() if key not in ("init", "seed")})
-        _compare(model, *shape, f"{origin} of a {saved['name']}")
+        settings = model_settings(**{key: value for key, value in saved.items() if key not in ("init", "seed")})
+        theirs = _named(*shapes(settings.pop("encoder"), settings.pop("decoder")), settings)
+        _compare(model, theirs, f"{origin} of a {saved['name']}")
 
 
-def _compare(model: MaskedViewModel, encoder: EncoderConfig, decoder: DecoderConfig, origin: str) -> None:
-    ours, theirs = _settings(model.encoder.config, _decoder_config(model)), _settings(encoder, decoder)
+def _compare(model: MaskedViewModel, theirs: Mapping[str, Any], origin: str) -> None:
+    ours = _of_model(model)
     different = [name for name in theirs if ours.get(name) != theirs[name]]
     if different:
         said = ", ".join(f"{name}={_typed(theirs[name])}" for name in different)
@@ -66,12 +67,14 @@ def _typed(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
-def _decoder_config(model: MaskedViewModel) -> DecoderConfig:
-    return model.decoder.config if model.decoder is not None else DecoderConfig()
+def _of_model(model: MaskedViewModel) -> dict[str, Any]:
+    decoder = None if model.decoder is None else model.decoder.config
+    return _named(model.encoder.config, decoder, {key: getattr(model, key) for key in OF_THE_MODEL})
 
 
-def _settings(encoder: EncoderConfig, decoder: DecoderConfig) -> dict[str, Any]:
+def _named(encoder: Any, decoder: Any | None, whole: Mapping[str, Any]) -> dict[str, Any]:
     """Key -> value of what a model computes. Without a decoder its width means nothing."""
-    inside = vars(decoder) if decoder.depth else {"depth": 0}
-    named = {f"model.{k}": v for k, v in vars(encoder).items()} | {f"model.decoder.{k}": v for k, v in inside.items()}
-    return {name: list(value) if isinstance(value, list | tuple) else value for name, value in named.items()}
+    inside = part_settings(decoder) if decoder is not None and decoder.depth else {"depth": 0}
+    of_the_model = {key: whole.get(key, defaults(MaskedViewModel)[key]) for key in OF_THE_MODEL}
+    named = {f"model.{k}": v for k, v in {**part_settings(encoder), **of_the_model}.items()}
+    return named | {f"model.decoder.{k}": v for k, v in inside.items()}

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from muskie.data.dataset import ViewDataset
 from muskie.errors import ConfigError
 from muskie.evaluation.cross_view_gain import VIEWS, Gain
-from muskie.models.masked_view import MaskedViewModel
+from muskie.models.masked_view import NO_DECODER, MaskedViewModel
 from muskie.models.variants import create_model
 from muskie.training.distributed import start
 from muskie.training.heldout import HeldOut
@@ -38,6 +38,8 @@ class Pretraining(Run):
             model = create_model(arguments.pop("name"), seed=self.settings["seed"], **arguments)
         except (ValueError, ZeroDivisionError) as error:
             raise error if isinstance(error, ConfigError) else ConfigError(f"model: {error}") from error
+        if model.head is None:
+            raise ConfigError(f"model={self.settings['model']['name']}: {NO_DECODER}")
         return prepared(model, self.trainer_config)
 
     def build_task(self) -> MaskedViewTask:

@@ -90,12 +90,8 @@ class TrainingStep:
         self.batches = [self._batch(setting, size) for size in sorted(setting.sizes, reverse=True)]
         self.images = setting.batch * setting.views * len(setting.sizes)
         self.hidden = sum(int(mask.sum()) for _, mask in self.batches)
-        encoder, decoder = self.model.encoder.config, self.model.decoder.config if self.model.decoder else None
-        self.tokens = self.images * encoder.registers + sum(mask.numel() for _, mask in self.batches)
-        self.calls: list[Call] = []
-        for _, mask in self.batches:
-            grid = (mask.shape[2], mask.shape[3])
-            self.calls += training_calls(encoder, decoder, setting.batch, setting.views, grid, int(mask.sum()))
+        self.tokens = self.images * self.model.encoder.config.registers + sum(mask.numel() for _, mask in self.batches)
+        self.calls: list[Call] = [call for _, mask in self.batches for call in training_calls(self.model, mask)]
 
     def _batch(self, setting: StepSetting, size: int) -> tuple[Tensor, Tensor]:
         """Images uint8 [B, V, 3, H, W] and mask bool [B, V, h, w], on the CPU as a loader gives them."""

@@ -113,7 +113,7 @@ class ReconstructionHeldOut:
         max_unusable: float = MAX_UNUSABLE,
     ) -> None:
         self.config, self.model, self.plan = config, model, plan
-        self.views = config.views or max(*plan.views_per_scene, 2)
+        self.views = config.views or max(*plan.counts, 2)
         self.size = config.size or max(plan.sizes)
         if self.size % plan.patch_size:
             raise ConfigError(f"evaluation.size={self.size} is no multiple of the patch size {plan.patch_size}")

@@ -62,7 +62,7 @@ class ReconstructionTask:
         cam2world = (invert(cam2world[:, :1]) @ cam2world).float()
         if images.is_pinned():
             cam2world = cam2world.pin_memory()
-        parts = range(self.plan.views // views)
+        parts = range(loaded.images.shape[1] // views)
         places, sources = ([one for one in names for _ in parts] for names in (loaded.places, loaded.sources))
         return PosedBatch(images, depth, intrinsics, cam2world, places, sources)
 

@@ -101,10 +101,13 @@ def introduction(run: Run) -> Iterator[str]:
             yield f"note: {source.label}: {_plural(len(bare), 'folder')} without pictures, e.g. {bare[0]}"
     parameters = sum(p.numel() for p in run.model.parameters())
     sources = ", ".join(_described(source, run.train_index) for source in run.sources)
-    scenes = config.batch_size * config.accumulate * run.ranks.world
+    groups = config.accumulate * run.ranks.world
+    what = f"{config.batch_size * groups} scenes x {run.plan.views} views"
+    if run.plan.frames is not None:
+        what = f"{run.plan.frames * groups} images in scenes of {run.plan.counts[0]} to {run.plan.counts[-1]} views"
     yield (
         f"{run.name}: {parameters:,} parameters on {run.ranks.world} x {run.ranks.device}; "
-        f"data: {sources}; steps {run.done} to {run.steps} of {scenes} scenes x {run.plan.views} views at "
+        f"data: {sources}; steps {run.done} to {run.steps} of {what} at "
         f"{'+'.join(map(str, run.plan.sizes))} px"
     )
 

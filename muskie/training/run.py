@@ -196,7 +196,8 @@ class Run(ABC):
             for line in introduction(self) if ranks.main else ():
                 telemetry.say(line)
             optim, config = self.settings["optim"], self.trainer_config
-            run = RunPlan(self.steps, self.warmup_steps(), self.plan.reuse, len(self.plan.sizes))
+            batch = self.plan.batch(config.batch_size)
+            run = RunPlan(self.steps, self.warmup_steps(), self.plan.reuse, len(self.plan.sizes), batch)
             kept = {"past": [dict(entry) for entry in self.heldout.past], **self.kept}
             measures = self.measures(folder)
             watch = DataWatch(self.sources, self.max_unusable, ranks)
@@ -233,7 +234,11 @@ class Run(ABC):
     def layout(self) -> BatchLayout:
         """How requests are dealt to ranks and micro-batches."""
         config, ranks = self.trainer_config, self.ranks
-        return BatchLayout(config.batch_size, len(self.plan.sizes), config.accumulate, ranks.rank, ranks.world)
+        plan, sizes = self.plan, len(self.plan.sizes)
+        if plan.frames is None:
+            return BatchLayout(config.batch_size, sizes, config.accumulate, ranks.rank, ranks.world)
+        most = plan.frames // plan.counts[0]
+        return BatchLayout(most, sizes, config.accumulate, ranks.rank, ranks.world, plan.scenes)
 
     def warmup_steps(self) -> int:
         """Optimiser steps in which the learning rate rises."""

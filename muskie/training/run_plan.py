@@ -26,9 +26,11 @@ class Measure:
 
 @dataclass
 class RunPlan:
-    """What the trainer must know of the data's plan: the steps of the run, the reuse of each load, the number of sizes."""
+    """What the trainer must know of the data's plan: the steps of the run, the reuse of each load, the number of sizes, and
+    what counts as the batch of a rank's micro-batch in learning rates; None: the trainer's `batch_size`."""
 
     steps: int
     warmup_steps: int
     reuse: int = 1
     sizes: int = 1
+    batch: int | None = None

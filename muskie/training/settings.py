@@ -21,9 +21,9 @@ from muskie.data.loading import read_sources
 from muskie.data.plan import StepPlan
 from muskie.errors import ConfigError, MuskieError
 from muskie.masking import MaskPolicy
-from muskie.models.decoder import DecoderConfig
-from muskie.models.encoder import EncoderConfig
-from muskie.models.variants import create_model, model_config
+from muskie.models.masked_view import MaskedViewModel, shapes
+from muskie.models.parts import DECODERS, ENCODERS, every_field, part_settings
+from muskie.models.variants import OF_THE_MODEL, create_model, model_settings
 from muskie.objectives.pixels import MaskedPixels
 from muskie.training.evaluation_config import EvaluationConfig
 from muskie.training.optim import OptimConfig
@@ -61,7 +61,13 @@ class Settings:
     root: Schema = field(default_factory=lambda: ROOT)
 
 
-MODEL: Schema = {**schema(EncoderConfig), "name": str, "init": str, "decoder": schema(DecoderConfig)}
+MODEL: Schema = {
+    **every_field(ENCODERS),
+    **{key: schema(MaskedViewModel)[key] for key in OF_THE_MODEL},
+    "name": str,
+    "init": str,
+    "decoder": every_field(DECODERS),
+}
 
 SECTIONS = Sections(
     fixed={
@@ -79,9 +85,11 @@ SECTIONS = Sections(
 
 
 def _model_in_full(given: dict[str, Any]) -> dict[str, Any]:
-    encoder, decoder = model_config(**{key: value for key, value in given.items() if key != "init"})
+    settings = model_settings(**{key: value for key, value in given.items() if key != "init"})
+    encoder, decoder = map(part_settings, shapes(settings["encoder"], settings["decoder"]))
     init = given.get("init", defaults(create_model)["init"])
-    return {"name": given["name"], "init": init, **asdict(encoder), "decoder": asdict(decoder)}
+    whole = {key: settings.get(key, defaults(MaskedViewModel)[key]) for key in OF_THE_MODEL}
+    return {"name": given["name"], "init": init, **encoder, **whole, "decoder": decoder}
 
 
 def _without_name(config: Mapping[str, Any]) -> list[str]:

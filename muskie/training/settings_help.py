@@ -13,8 +13,8 @@ from omegaconf import DictConfig, OmegaConf
 from muskie.config import resolve_target
 from muskie.data.plan import StepPlan
 from muskie.errors import ConfigError
-from muskie.models.decoder import DecoderConfig
-from muskie.models.encoder import EncoderConfig
+from muskie.models.masked_view import MaskedViewModel
+from muskie.models.parts import DECODERS, ENCODERS
 from muskie.models.reconstruction import ReconstructionModel
 from muskie.models.variants import create_model
 from muskie.training.settings import PRETRAINING, Settings, in_full, read_settings
@@ -51,7 +51,8 @@ class Help:
     model: Sequence[Callable[..., Any]]
 
 
-OF_PRETRAINING = Help(ROOT_HELP, (create_model, EncoderConfig, DecoderConfig))
+SHAPES = [config for table in (ENCODERS, DECODERS) for config, _ in table.values()]
+OF_PRETRAINING = Help(ROOT_HELP, (create_model, MaskedViewModel, *SHAPES))
 OF_FINETUNING = Help(FINETUNING_HELP, (ReconstructionModel,))
 
 

@@ -62,7 +62,7 @@ class MaskedViewTask:
 
     def __init__(self, model: MaskedViewModel, masks: MaskPolicy, objective: MaskedPixels, plan: StepPlan) -> None:
         self.model, self.masks, self.objective, self.plan = model, masks, objective, plan
-        masks.check(plan.views_per_scene, plan.grids)
+        masks.check(plan.counts, plan.grids)
 
     def prepare(self, loaded: Views, step: int, group: int) -> MaskedViews:
         """Permutes the views of each loaded scene, deals them into scenes of V views, draws their masks.
@@ -75,7 +75,7 @@ class MaskedViewTask:
         order = torch.from_numpy(plan.permutations(step, group, loaded.samples))  # [B, views]
         images = deal(loaded.images, order, views)
         choice = self.masks.choose(stream(plan.seed, "mask kind", step, group), views)
-        parts = plan.views // views
+        parts = loaded.images.shape[1] // views
         rngs = [stream(plan.seed, "mask", step, group, s, part) for s in loaded.samples for part in range(parts)]
         p = plan.patch_size
         mask = self.masks.draw(choice, rngs, views, (images.shape[-2] // p, images.shape[-1] // p))
@@ -123,8 +123,7 @@ def gain_predictor(model: MaskedViewModel, device: torch.device) -> Any:
     """The model as `muskie.evaluation.cross_view_gain.Predictor`."""
 
     def predict(images: Tensor, mask: Tensor) -> Tensor:
-        prediction = model(images.to(device), mask, hidden_only=True)
-        colours = prediction.pixels.unflatten(-1, (3, -1))
-        return (colours * model.encoder.image_std[:, 0] + model.encoder.image_mean[:, 0]).flatten(-2)
+        images = images.to(device)
+        return model.colours(model(images, mask, hidden_only=True), images, mask)
 
     return predict

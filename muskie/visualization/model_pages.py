@@ -21,6 +21,11 @@ from muskie.visualization.tracks import track_page
 PAGES = ("masked_views", "pca", "tracks", "attention")
 
 
+def can_fill(backbone: FrozenBackbone) -> bool:
+    """Whether it fills hidden patches in."""
+    return isinstance(backbone.model, MaskedViewModel) and backbone.model.head is not None
+
+
 def masked_views(backbone: FrozenBackbone, images: Tensor, mask: Tensor, title: str | None = None) -> Tensor:
     """What a model of ours fills in, see `masked_view_page`.
 
@@ -34,8 +39,8 @@ def masked_views(backbone: FrozenBackbone, images: Tensor, mask: Tensor, title: 
         ValueError: the backbone fills nothing in.
     """
     model = backbone.model
-    if not isinstance(model, MaskedViewModel):
-        raise ValueError(f"{backbone.name} fills in no masked views; only models of ours do")
+    if not isinstance(model, MaskedViewModel) or model.head is None:
+        raise ValueError(f"{backbone.name} fills in no masked views; only models of ours with a decoder or a head do")
     with backbone.running():
         pixels, confidence = model.reconstruct(images[None].to(backbone.device), mask[None].to(backbone.device))
     return masked_view_page(images, mask, pixels[0].float().cpu(), confidence[0].float().cpu(), title)

@@ -21,6 +21,7 @@ from muskie.training.distributed import choose_device
 from muskie.training.shown_samples import Shown, of_photographs, of_run
 from muskie.visualization import model_pages
 from muskie.visualization.masked_views import fill_in, hide, view_headings
+from muskie.visualization.model_pages import can_fill
 from muskie.visualization.page import page
 from muskie.visualization.pca import Foreground
 from visualizing.writing import check_out, file_name, write_page
@@ -62,7 +63,7 @@ def draw(arguments: argparse.Namespace) -> Iterator[Path]:
     run = next((folder for name in arguments.models if (folder := run_folder(name))), None)
     if arguments.size is not None and arguments.images is None:
         raise ConfigError("--size is that of photographs; held-out views have the size that their run is measured at")
-    p = next((b.patch_size for b in backbones if can_attend(b)), backbones[0].patch_size)
+    p = next((b.patch_size for b in backbones if can_fill(b)), backbones[0].patch_size)
     if arguments.images is not None:
         shown = [of_photographs(arguments.images, arguments.size, p, run)]
     elif run is not None:
@@ -104,9 +105,10 @@ def pages(
     Raises:
         ConfigError: a page that was asked for by name and that no model or sample allows.
     """
-    ours = [backbone for backbone in backbones if can_attend(backbone)]
+    ours = [backbone for backbone in backbones if can_fill(backbone)]
+    attending = [backbone for backbone in backbones if can_attend(backbone)]
     tracked = [sample for sample in shown if sample.posed is not None]
-    needs = {"fill_ins": ours, "masked_views": ours, "attention": ours, "tracks": tracked}
+    needs = {"fill_ins": ours, "masked_views": ours, "attention": attending, "tracks": tracked}
     for name in asked:
         if arguments.pages and not needs.get(name, backbones):
             if name != "tracks":
@@ -120,9 +122,9 @@ def pages(
                 raise ConfigError(f"--pages tracks: there are none of {sample.name}: {sample.tracked}")
             print(f"no tracks of {sample.name}: {sample.tracked}", file=sys.stderr)
     if arguments.layers:  # before anything is drawn
-        for backbone in backbones if "pca" in asked else ours if "attention" in asked else []:
+        for backbone in backbones if "pca" in asked else attending if "attention" in asked else []:
             backbone.layers(arguments.layers)
-    for backbone in ours if arguments.patch else []:
+    for backbone in attending if arguments.patch else []:
         check_patch(arguments.patch, shown[0].images, backbone.patch_size)
     if len({backbone.patch_size for backbone in ours}) > 1 and {"fill_ins", "masked_views"} & set(asked):
         patches = {backbone.name: backbone.patch_size for backbone in ours}
@@ -148,7 +150,7 @@ def pages(
                 )
             if "tracks" in asked and sample.posed is not None:
                 yield file_name("tracks", *of), model_pages.tracks(backbone, sample.posed, source=sample.tracked)
-            if "attention" in asked and backbone in ours:
+            if "attention" in asked and backbone in attending:
                 patch, blocks = arguments.patch and tuple(arguments.patch), arguments.layers or backbone.quarters()
                 yield (
                     file_name("attention", *of),

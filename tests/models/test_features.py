@@ -26,7 +26,9 @@ def test_the_last_layer_is_the_features(model: torch.nn.Module, images: torch.Te
     assert torch.equal(last, model.forward_features(images).patches)
     (raw,) = model.get_intermediate_layers(images, norm=False)
     assert torch.equal(model.encoder.norm(raw), last) and not torch.equal(raw, last)
-    assert torch.equal(raw, model.encoder(images)[0][:, :, 4:])
+    assert torch.equal(raw, model.encoder.tokens(images)[:, :, 4:])
+    encoded = model.encoder(images)
+    assert encoded.prefix == 4 and encoded.views == 3 and torch.equal(encoded.tokens[0][:, :, 4:], last)
 
 
 @pytest.mark.parametrize(

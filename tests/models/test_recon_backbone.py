@@ -53,7 +53,7 @@ def test_tokens_are_those_of_the_encoder(final_norm: bool) -> None:
     found = backbone.layers(x, [0, 2])
     expected = model.get_intermediate_layers(x, [0, 2], norm=False)
     assert len(found.kept) == 2 and all(torch.equal(a, b) for a, b in zip(found.kept, expected, strict=True))
-    last = model.encoder(x)[0]
+    last = model.encoder.tokens(x)
     assert torch.equal(found.last, model.encoder.norm(last) if final_norm else last)
     assert backbone.registers == 4 and found.last.shape == (1, 2, 4 + 6, 32)
 

@@ -187,7 +187,7 @@ def test_hooks_are_layers_of_the_backbone_then_blocks_of_the_decoder() -> None:
     raw = model.backbone.encoder.get_intermediate_layers(images, [0], norm=False)[0]
     assert torch.equal(levels[0], raw) and torch.equal(levels[1], raw)
     assert torch.equal(levels[3], last) and not torch.equal(levels[2], last)
-    x = model.backbone.encoder(images)[0]
+    x = model.backbone.encoder.tokens(images)
     table = model.backbone.encoder.table((2, 3))  # the decoder's is the same: registers, and the same places
     expected = model.decoder.blocks(model.backbone.encoder.norm(x), table, frozenset([0]))
     assert torch.equal(levels[2], expected[1][0][:, :, 4:]) and torch.equal(last, expected[0][:, :, 4:])

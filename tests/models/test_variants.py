@@ -14,7 +14,15 @@ import muskie
 from muskie.errors import CheckpointError, ConfigError
 from muskie.models.variants import _variants, model_variant
 
-PUBLISHED = {"muskie_small": 22_182_912, "muskie_base": 86_831_616, "muskie_large": 304_678_400, "muskie_huge": 632_638_976}
+PUBLISHED = {
+    "muskie_small": 22_182_912,
+    "muskie_base": 86_831_616,
+    "muskie_large": 304_678_400,
+    "muskie_huge": 632_638_976,
+    "mum_vitb16": 111_655_680,
+    "mum_vitl16": 303_099_904,
+    "mum_vitl16_decoderb": 389_534_464,
+}
 
 
 @pytest.mark.parametrize(("name", "parameters"), PUBLISHED.items())
@@ -25,14 +33,71 @@ def test_published_sizes(monkeypatch: pytest.MonkeyPatch, name: str, parameters:
     assert sum(p.numel() for p in model.parameters()) == parameters
 
 
+def linear(width_in: int, width: int) -> int:
+    return width_in * width + width
+
+
+def block(c: int) -> int:
+    """Two norms, queries, keys and values, projection, and an MLP of four times the width."""
+    return 2 * 2 * c + linear(c, 3 * c) + linear(c, c) + linear(c, 4 * c) + linear(4 * c, c)
+
+
+def vit(c: int, depth: int, class_token: bool) -> int:
+    return linear(768, c) + c * class_token + depth * block(c) + 2 * c
+
+
+def decoder(c: int, d: int, blocks: int) -> int:
+    """Embedding, mask token, blocks, norm and head."""
+    return linear(c, d) + d + blocks + 2 * d + linear(d, 768)
+
+
+def cross_block(d: int) -> int:
+    return block(d) + 2 * 2 * d + 4 * linear(d, d)  # two norms and four projections more
+
+
+COUNTED = {
+    "mum_vitb16": vit(768, 12, True) + decoder(768, 512, 8 * block(512)),
+    "mum_vitl16": vit(1024, 24, True),
+    "mum_vitl16_decoderb": vit(1024, 24, True) + decoder(1024, 768, 12 * block(768)),
+    "mum_vith16": vit(1280, 32, True) + decoder(1280, 1024, 24 * block(1024)),
+    "croco_v2_vitb": vit(768, 12, False) + decoder(768, 768, 12 * cross_block(768)),
+    "croco_v2_vitl": vit(1024, 24, False) + decoder(1024, 768, 12 * cross_block(768)),
+    "mae_vitb": vit(768, 12, True) + decoder(768, 512, 8 * block(512)),
+    "mae_vitl": vit(1024, 24, True) + decoder(1024, 512, 8 * block(512)),
+}
+"""Parameters of the other methods, by the shapes that their papers state."""
+
+TENSORS = {"mum_vitl16": 294, "mum_vitl16_decoderb": 446}
+"""Tensors of MuM's published files."""
+
+
+@pytest.mark.parametrize("name", COUNTED)
+def test_sizes_of_other_methods(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert PUBLISHED.get(name, COUNTED[name]) == COUNTED[name]
+    monkeypatch.setattr("muskie.models.masked_view.initialise", lambda *_: None)
+    with torch.device("meta"):
+        model = muskie.create_model(name)
+    assert sum(p.numel() for p in model.parameters()) == COUNTED[name]
+    assert model.patch_size == 16 and not model.confidence and model.patch_norm
+    heads = model.encoder.config.heads
+    assert model.encoder.config.width // heads == (80 if name == "mum_vith16" else 64)
+    if name in TENSORS:  # published files hold the periods of the rotary positions of each part, too
+        assert len(model.state_dict()) + 1 + (model.decoder is not None) == TENSORS[name]
+
+
 @pytest.mark.parametrize("name", muskie.list_models())
 def test_every_variant_runs(name: str) -> None:
-    model = muskie.create_model(name, depth=1)
+    alone = name == "mum_vitl16"
+    has_decoder = bool(_variants[name]().get("decoder")) and not alone
+    model = muskie.create_model(name, depth=1, **({"decoder": {"depth": 1}} if has_decoder else {}))
     p = model.patch_size
     images, mask = torch.zeros(1, 2, 3, p, 2 * p, dtype=torch.uint8), torch.tensor([[[[True, False]], [[False, True]]]])
+    assert model.forward_features(images).patches.shape == (1, 2, 2, model.encoder.config.width)
+    if alone:
+        assert model.head is None
+        return
     prediction = model(images, mask, hidden_only=True)
     assert prediction.pixels.shape == (2, 3 * p * p) and prediction.pixels.isfinite().all()
-    assert model.forward_features(images).patches.shape == (1, 2, 2, model.encoder.config.width)
 
 
 def test_names() -> None:
@@ -75,8 +140,10 @@ def test_unknown_names_are_answered_with_the_nearest(name: str, overrides: dict[
         {"patch_size": 4, "decoder": {"depth": 2, "width": 32, "heads": 2}},
         {"image_mean": (0.485, 0.456, 0.406), "image_std": [0.229, 0.224, 0.225], "rope_angles_in": "float16"},
         {"qk_norm": True, "rotate_values": True, "registers": 1, "init": "mimetic", "seed": 3},
+        {"confidence": False, "patch_norm": True, "decoder": {"kind": "cross", "depth": 1, "width": 32, "heads": 2}},
+        {"decoder": {"depth": 1, "width": 32, "heads": 2, "positions": "axial", "norm_eps": 1e-3, "mute_prefix": True}},
     ],
-    ids=["plain", "decoder", "colours", "options"],
+    ids=["plain", "decoder", "colours", "options", "cross", "axial"],
 )
 @torch.no_grad()
 def test_saved_and_loaded_is_the_same_model(tmp_path: Path, overrides: dict[str, Any]) -> None:
@@ -100,6 +167,27 @@ def test_saved_and_loaded_is_the_same_model(tmp_path: Path, overrides: dict[str,
     assert encoder["image_mean"] == list(overrides.get("image_mean", (0.5, 0.5, 0.5)))
     assert encoder["image_std"] == list(overrides.get("image_std", (0.5, 0.5, 0.5)))
     assert configs[0]["decoder"]["depth"] == overrides.get("decoder", {}).get("depth", 0)
+
+
+def test_what_was_saved_before_there_were_kinds_is_the_same_model(tmp_path: Path) -> None:
+    """The `config.json` of then; and parameters in their order, by which checkpoints keep the state of the optimiser."""
+    encoder = {"depth": 1, "heads": 2, "image_mean": [0.5] * 3, "image_std": [0.5] * 3, "mlp_ratio": 2.0, "patch_size": 8,
+               "qk_norm": False, "registers": 2, "rope_angles_in": None, "rope_base": 50.0, "rotate_values": True,
+               "width": 32}  # fmt: skip
+    decoder = {"depth": 1, "heads": 2, "mlp_ratio": 2.0, "qk_norm": True, "rotate_values": False, "width": 16}
+    model = muskie.create_model("muskie_tiny", **{**encoder, "decoder": decoder, "seed": 3})
+    model.save_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text(json.dumps({"encoder": encoder, "decoder": decoder, "init": "torch", "seed": 3}))
+    loaded = muskie.from_pretrained(tmp_path)
+    assert loaded.encoder.config == model.encoder.config and loaded.decoder is not None
+    assert loaded.decoder.config.rope_base == 50.0 and loaded.decoder.config.positions == "steps"
+    assert loaded.confidence and not loaded.patch_norm
+    parts = [name.split(".")[:2] for name, _ in loaded.named_parameters()]
+    order = ["encoder.registers", "encoder.placeholder", "encoder.patch_embed", "encoder.blocks", "encoder.norm",
+             "decoder.embed", "decoder.blocks", "decoder.norm", "head.weight", "head.bias"]  # fmt: skip
+    assert list(dict.fromkeys(".".join(part) for part in parts)) == order
+    images, mask = torch.rand(1, 2, 3, 16, 24), torch.rand(1, 2, 2, 3) < 0.5
+    assert torch.equal(loaded(images, mask).pixels, model.eval()(images, mask).pixels)
 
 
 def test_incomplete_folders_are_refused(tmp_path: Path) -> None:

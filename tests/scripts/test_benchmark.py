@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from muskie.data.dataset import Views
 from muskie.models.flops import training_calls
+from muskie.models.masked_view import MaskedViewModel
 from muskie.models.recon_load import create_reconstruction_model
 from muskie.models.variants import create_model
 from muskie.objectives.loss import Loss
@@ -57,16 +58,30 @@ def counted(function: Callable[[], Any]) -> tuple[int, Any]:
 @pytest.mark.parametrize(("scenes", "views", "height", "width"), [(1, 4, 32, 32), (2, 3, 24, 40), (3, 1, 16, 16)])
 def test_formulas_count_what_torch_counts(decoder: dict[str, Any], scenes: int, views: int, height: int, width: int) -> None:
     model = create_model("muskie_tiny", depth=2, decoder=decoder)
-    grid = (height // 8, width // 8)
     images = torch.rand(scenes, views, 3, height, width)
-    mask = torch.rand(scenes, views, *grid) < 0.6
-    config = model.decoder.config if model.decoder else None
-    calls = training_calls(model.encoder.config, config, scenes, views, grid, int(mask.sum()))
+    mask = torch.rand(scenes, views, height // 8, width // 8) < 0.6
+    check_formulas(model, images, mask)
+
+
+def check_formulas(model: MaskedViewModel, images: Tensor, mask: Tensor) -> None:
+    calls = training_calls(model, mask)
     forward, prediction = counted(lambda: model(images, mask, hidden_only=True))
     assert sum(call.forward for call in calls) == forward
     loss = prediction.pixels.sum() + prediction.confidence.sum()
     backward, _ = counted(loss.backward)
     assert sum(call.backward for call in calls) == backward
+
+
+@pytest.mark.parametrize("name", ["mum_vitb16", "croco_v2_vitb", "mae_vitb"])
+@pytest.mark.parametrize("hidden", [[9, 9, 9], [0, 9, 0, 8], [7]], ids=str)
+def test_formulas_of_other_methods_too(name: str, hidden: list[int]) -> None:
+    """Of visible patches alone; and a view that has no whole one beside it asks itself."""
+    decoder = {"depth": 2, "width": 64, "heads": 2, "mlp_ratio": 3.0}
+    model = create_model(name, depth=2, width=48, heads=3, patch_size=8, decoder=decoder)
+    mask = torch.zeros(2, len(hidden), 12, dtype=torch.bool)
+    for view, count in enumerate(hidden):
+        mask[0, view, :count] = mask[1, view, 12 - count :] = True
+    check_formulas(model, torch.rand(2, len(hidden), 3, 24, 32), mask.view(2, -1, 3, 4))
 
 
 def test_bare_calls_do_the_operations_of_a_step() -> None:
