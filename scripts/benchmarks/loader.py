@@ -35,7 +35,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     # The first load starts the workers.
     data = training_data(settings, (1 + arguments.loads) * settings["plan"].get("reuse", 1))
     plan, trainer = data.plan, settings["trainer"]
-    layout = BatchLayout(trainer.batch_size, len(plan.sizes))
+    most = trainer.batch_size if plan.frames is None else plan.frames // plan.counts[0]
+    layout = BatchLayout(most, len(plan.sizes), scenes_of=plan.scenes if plan.frames is not None else None)
     dataset = ViewDataset(data.index, plan, settings["augment"], trainer.cache_mb, layout)
     loader = SceneLoader(dataset, LoadSampler(plan, trainer.batch_size), trainer.workers, pin=False)
     images = pixels = unreadable = 0

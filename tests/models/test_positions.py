@@ -66,13 +66,12 @@ def test_prefix_tokens_are_not_turned() -> None:
     assert table.cos.shape == (10, 16) and (table.cos[:4] == 1).all() and (table.sin[:4] == 0).all()
 
 
-@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
-def test_rounded_tables(kind: torch.dtype) -> None:
-    """Sines and cosines and not the angles: MuM's encoder was published with a table in bfloat16."""
-    exact, rounded = (axial_table((9, 9), 1, 64, rounded_to=to) for to in (None, kind))
+@pytest.mark.parametrize(("side", "error"), [(28, 0.026), (140, 0.06)])
+def test_rounded_tables_are_as_far_off_as_published_ones(side: int, error: float) -> None:
+    """MuM's encoder was published with a table that is made in bfloat16, and is off by so much."""
+    exact, rounded = (axial_table((side, side), 1, 64, rounded_to=to) for to in (None, torch.bfloat16))
     assert rounded.cos.dtype == torch.float32
-    assert torch.equal(rounded.cos, exact.cos.to(kind).float()) and torch.equal(rounded.sin, exact.sin.to(kind).float())
-    assert not torch.equal(rounded.sin, exact.sin)
+    assert float((rounded.sin - exact.sin).abs().max()) == pytest.approx(error, rel=0.05)
 
 
 @GRIDS

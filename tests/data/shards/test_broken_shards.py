@@ -205,7 +205,7 @@ def changed(file: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"noted": lambda noted: noted.replace('"version": 1', '"version": 0')}, "it is of version 0, and this is 1"),
+        ({"noted": lambda noted: noted.replace('"version": 2', '"version": 0')}, "it is of version 0, and this is 2"),
         ({"noted": lambda noted: noted.replace('"window"', '"door"')}, "it says nothing of 'window'"),
         ({"noted": lambda noted: noted.replace('"train-000000.tar", ', "")}, "its parts differ in length"),
         ({"counts": lambda counts: counts[:-1]}, "its parts differ in length"),
