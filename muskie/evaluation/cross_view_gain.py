@@ -3,7 +3,8 @@
 Held-out samples of four views from one window of frames: views 0 and 1 (the references) whole, most patches of views 2 and
 3 hidden at random. E is the mean squared error over the hidden patches, in units of [-1, 1], after each patch's mean
 colour is taken out of prediction and target, so that copying a colour cast earns nothing. Two controls see the same
-hidden patches with references that cannot help: *unrelated* ones, and *absent* ones.
+hidden patches with references that cannot help: *unrelated* ones, and *absent* ones. With `reference_ratio`, the
+references are masked too, as MuM's views all are; their hidden patches are not counted.
 
     gain = 1 - E(true) / min(E(unrelated), E(absent))
 
@@ -46,6 +47,7 @@ class GainConfig:
         ratio: share of hidden patches in views 2 and 3.
         batch: samples of a forward pass.
         seed: of the samples, the same for every run.
+        reference_ratio: share of hidden patches in views 0 and 1; 0: they are whole.
     """
 
     samples: int = 64
@@ -54,6 +56,7 @@ class GainConfig:
     ratio: float = 0.9
     batch: int = 16
     seed: int = 0
+    reference_ratio: float = 0.0
 
     def __post_init__(self) -> None:
         rules = {
@@ -63,6 +66,7 @@ class GainConfig:
             "ratio": (0 < self.ratio < 1, "a share in (0, 1), e.g. 0.9"),
             "batch": (self.batch >= 1, "at least 1"),
             "seed": (self.seed >= 0, "0 or more"),
+            "reference_ratio": (0 <= self.reference_ratio < 1, "a share in [0, 1), 0 for whole references"),
         }
         problems = [f"evaluation.{n}={getattr(self, n)}: expected {text}" for n, (holds, text) in rules.items() if not holds]
         if problems:
@@ -76,7 +80,8 @@ class GainConfig:
 @dataclass
 class GainSamples:
     """Fixed samples: `images` uint8 [N, 4, 3, S, S], `unrelated` references uint8 [N, 2, 3, S, S], `mask` bool
-    [N, 4, h, w] with views 0 and 1 whole, `places`, where each comes from, and `unreadable`, messages of skipped images."""
+    [N, 4, h, w] with views 0 and 1 whole but for `reference_ratio`, `places`, where each comes from, and `unreadable`,
+    messages of skipped images."""
 
     images: Tensor
     unrelated: Tensor
@@ -149,6 +154,9 @@ def gain_samples(heldout: SceneIndex, everything: SceneIndex, config: GainConfig
         images.append(views)
         unrelated.append(references)
         masks.append(policy.draw(choice, [rng], VIEWS, (size // patch, size // patch))[0])
+        if config.reference_ratio:
+            hidden = MaskChoice("random", config.reference_ratio, 0)
+            masks[-1][:REFERENCES] = policy.draw(hidden, [rng], REFERENCES, (size // patch, size // patch))[0]
         places.append(place.name)
     return GainSamples(torch.stack(images), torch.stack(unrelated), torch.stack(masks), places, list(unreadable))
 
@@ -188,15 +196,16 @@ def structure(patches: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def errors(predict: Predictor, images: Tensor, mask: Tensor, batch: int) -> tuple[Tensor, Tensor]:
-    """Structure error and raw error of every sample, float64 [N] each, in units of [-1, 1] squared."""
+def errors(predict: Predictor, images: Tensor, mask: Tensor, batch: int, first: int = 0) -> tuple[Tensor, Tensor]:
+    """Structure error and raw error of every sample over the hidden patches of views `first` and up, float64 [N] each, in
+    units of [-1, 1] squared."""
     per_sample: list[tuple[Tensor, Tensor]] = []
     patch = images.shape[-1] // mask.shape[-1]
     for views, hidden in zip(images.split(batch), mask.split(batch), strict=True):
         target = patchify(views.double() / 255, patch)[hidden.flatten(2)]  # [M, 3·p·p]
         predicted = predict(views, hidden).double().cpu()
-        counts = hidden.flatten(1).sum(1).tolist()
-        difference = 2 * (predicted - target)
+        counts = hidden[:, first:].flatten(1).sum(1).tolist()
+        difference = 2 * (predicted - target)[hidden.nonzero()[:, 1] >= first]
         per_sample += [(structure(part).square().mean(), part.square().mean()) for part in difference.split(counts)]
     return torch.stack([s for s, _ in per_sample]), torch.stack([r for _, r in per_sample])
 
@@ -211,8 +220,8 @@ def cross_view_gain(predict: Predictor, samples: GainSamples, batch: int = 16, s
         seed: of the bootstrap.
     """
     replaced = torch.cat([samples.unrelated, samples.images[:, REFERENCES:]], dim=1)
-    true, raw = errors(predict, samples.images, samples.mask, batch)
-    unrelated, _ = errors(predict, replaced, samples.mask, batch)
+    true, raw = errors(predict, samples.images, samples.mask, batch, REFERENCES)
+    unrelated, _ = errors(predict, replaced, samples.mask, batch, REFERENCES)
     absent, _ = errors(predict, samples.images[:, REFERENCES:], samples.mask[:, REFERENCES:], batch)
     table = torch.stack([true, unrelated, absent])  # [3, N]
     pick = torch.from_numpy(stream(seed, "bootstrap").integers(table.shape[1], size=(2000, table.shape[1])))

@@ -82,6 +82,20 @@ def heads_first(x: Tensor) -> Tensor:
     return x.contiguous() if _compiling_for_cpu(x) else x
 
 
+MOST_SHAPES = 64
+
+
+def compile_block(block: nn.Module) -> None:
+    """`torch.compile` a block where it stands; names of weights do not change.
+
+    All blocks share one piece of code, which PyTorch compiles for 8 sets of shapes and then runs uncompiled. That is too few
+    for two widths, changing numbers of views, single views, and the forward passes of evaluation.
+    """
+    limits = torch._dynamo.config
+    limits.recompile_limit = max(limits.recompile_limit, MOST_SHAPES)
+    block.compile()
+
+
 class Linear(nn.Linear):
     """`torch.nn.Linear`."""
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from muskie.errors import ConfigError
 from muskie.models import frame_decoder, frame_encoder  # noqa: F401  they make their kinds known
 from muskie.models.blocks import AlternatingBlock, Block
+from muskie.models.compiled import compile_block
 from muskie.models.cross_decoder import CrossBlock
 from muskie.models.decoder import Decoder
 from muskie.models.encoder import Features, PatchEmbedding
@@ -188,7 +189,7 @@ class MaskedViewModel(nn.Module, HubWeights, library_name="muskie", model_card_t
         inside = {block for pair in alternating for block in (pair.frame_block, pair.global_block)}
         for module in self.modules():
             if isinstance(module, AlternatingBlock | CrossBlock) or (isinstance(module, Block) and module not in inside):
-                module.compile()
+                compile_block(module)
 
 
 def shapes(encoder: Mapping[str, Any], decoder: Mapping[str, Any] | None) -> tuple[Any, Any]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from muskie.errors import ConfigError, nearest
 from muskie.models.blocks import BlockConfig
+from muskie.models.compiled import compile_block
 from muskie.models.encoder import AlternatingEncoder, EncoderConfig
 from muskie.models.frame_encoder import FrameEncoder, FrameEncoderConfig
 from muskie.models.initialise import initialise
@@ -149,7 +150,7 @@ class MuskieBackbone(Backbone):
 
     def compile_blocks(self) -> None:
         for block in self.encoder.blocks:
-            block.compile()
+            compile_block(block)
 
 
 @backbone_kind("frames")
@@ -191,7 +192,7 @@ class FrameBackbone(Backbone):
 
     def compile_blocks(self) -> None:
         for block in self.encoder.blocks:
-            block.compile()
+            compile_block(block)
 
 
 @backbone_kind("timm")
@@ -237,7 +238,7 @@ class TimmBackbone(Backbone):
 
     def compile_blocks(self) -> None:
         for block in self.body.vit.blocks:
-            block.compile()
+            compile_block(block)
 
 
 def _heads(width: int, known: int) -> int:

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from muskie.errors import ConfigError
 from muskie.models.blocks import AlternatingBlock
+from muskie.models.compiled import compile_block
 from muskie.models.geometry_output import Geometry
 from muskie.models.heads.activations import depth_of, points_of
 from muskie.models.heads.camera import CameraHead
@@ -222,4 +223,4 @@ class ReconstructionModel(nn.Module, HubWeights, library_name="muskie", model_ca
         self.backbone.compile_blocks()
         for block in self.decoder.blocks:
             assert isinstance(block, AlternatingBlock)
-            block.compile()
+            compile_block(block)

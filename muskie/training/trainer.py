@@ -162,7 +162,7 @@ class Trainer:
             self._forward_backward(views, number, len(loaded))
         self.scaler.unscale_(self.optimizer)
         norm = gradient_norm(self.model)
-        self.window.add({"grad_norm": norm})
+        self.window.add({"grad_norm": norm}, steps=1)
         self.step += 1
         self.guard.step(self.optimizer, norm, self.step, self.optim.clip, overflow_allowed=self.scaler.is_enabled())
         self.scaler.update()

@@ -30,7 +30,7 @@ class Window:
         self._by_source = torch.zeros(2, len(self.labels), device=self.device)
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
-        self._images, self._waited, self._aside = 0, 0.0, 0.0
+        self._images, self._steps, self._waited, self._aside = 0, 0, 0.0, 0.0
         self._started = time.perf_counter()
 
     @contextmanager
@@ -47,9 +47,10 @@ class Window:
         yield
         self._aside += time.perf_counter() - begun
 
-    def add(self, values: Mapping[str, Tensor], images: int = 0) -> None:
-        """Scalars on the device, and how many images they stand for."""
+    def add(self, values: Mapping[str, Tensor], images: int = 0, steps: int = 0) -> None:
+        """Scalars on the device, and how many images and optimiser steps they stand for."""
         self._images += images
+        self._steps += steps
         for key, value in values.items():
             self._sums[key] = self._sums.get(key, 0) + value.detach()
             self._counts[key] = self._counts.get(key, 0) + 1
@@ -81,6 +82,7 @@ class Window:
         values |= {
             "lr": rate,
             "images_per_s": self._images * ranks.world / elapsed,
+            "seconds_per_step": elapsed / max(self._steps, 1),
             "data_wait": waited,
         }
         if len(self.labels) > 1:

@@ -25,7 +25,7 @@ from muskie.data.unusable import Unusable
 from muskie.training.telemetry import Telemetry
 from muskie.training.window import Window
 
-SCALARS = ["loss", "mse", "grad_norm", "lr", "images_per_s", "data_wait", "unreadable_images"]
+SCALARS = ["loss", "mse", "grad_norm", "lr", "images_per_s", "seconds_per_step", "data_wait", "unreadable_images"]
 
 
 @pytest.fixture(scope="module")
@@ -165,15 +165,15 @@ def test_rates_know_waiting_from_training_from_the_rest(monkeypatch: pytest.Monk
         with window.waiting():
             clock[0] += 1.0
         clock[0] += seconds - 1.0
-        window.add({"loss": torch.tensor(loss)}, images=12)
+        window.add({"loss": torch.tensor(loss)}, images=12, steps=1)
     with window.aside():
         clock[0] += 1000.0
-    expected = {"loss": 2.0, "lr": 0.1, "images_per_s": 24 / 6, "data_wait": 2 / 6}
+    expected = {"loss": 2.0, "lr": 0.1, "images_per_s": 24 / 6, "seconds_per_step": 3.0, "data_wait": 2 / 6}
     assert window.read(ONE, 0.1) == pytest.approx(expected)
     window.reset()
     clock[0] += 5.0
-    window.add({"loss": torch.tensor(5.0)}, images=10)
-    expected = {"loss": 5.0, "lr": 0.2, "images_per_s": 2.0, "data_wait": 0.0}
+    window.add({"loss": torch.tensor(5.0)}, images=10, steps=1)
+    expected = {"loss": 5.0, "lr": 0.2, "images_per_s": 2.0, "seconds_per_step": 5.0, "data_wait": 0.0}
     assert window.read(ONE, 0.2) == pytest.approx(expected)
 
 

@@ -79,7 +79,10 @@ def same_bits(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 def metrics(folder: Path) -> list[dict[str, float]]:
     """The lines of `metrics.jsonl`, without what depends on the clock."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in line.items() if k not in ("train/images_per_s", "train/data_wait")} for line in lines]
+    return [
+        {k: v for k, v in line.items() if k not in ("train/images_per_s", "train/seconds_per_step", "train/data_wait")}
+        for line in lines
+    ]
 
 
 def losses(folder: Path) -> list[float]:

@@ -1,0 +1,1 @@
+"""What `scripts/compare.py` does: recipes, time, measures, a table."""
