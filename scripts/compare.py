@@ -4,7 +4,7 @@
     python scripts/compare.py small_muskie small_mum --minutes 60 data=sevenscenes data.root=PATH trainer.precision=fp32
 
 Words without "=" are recipes, files of configs/experiment/; the others are overrides as of main.py, for all of them alike.
-They must agree in data, hold-out, samples and image sizes. Each first trains a little, to learn how long a step takes; the
+They must agree in data, hold-out, samples and image sizes. All first train a little, to learn how long a step takes; each
 run then has as many as fit into --minutes. They run one after another, so that each has the machine for itself.
 
 Measured on the held-out part of each data source: the cross-view gain with two whole references and with all views masked,
@@ -21,7 +21,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from comparing.clock import Trained, train
+from comparing.clock import Trained, train, trial
 from comparing.measures import check_data, measure
 from comparing.recipes import read_recipes
 from comparing.tables import told, write
@@ -57,6 +57,8 @@ def compare(arguments: argparse.Namespace) -> str:
     out: Path = arguments.out or Path("outputs") / f"compare-{time.strftime('%Y%m%d-%H%M%S')}"
     check_out(out)
     trained: dict[str, Trained] = {}
+    for recipe in recipes:
+        print(f"{recipe.name}: {1000 * trial(recipe, out / recipe.name):.0f} ms a step", file=sys.stderr)
     for recipe in recipes:
         print(f"{recipe.name}: {recipe.parameters:,} parameters; log in {out / recipe.name / 'run.log'}", file=sys.stderr)
         took = trained[recipe.name] = train(recipe, out / recipe.name, 60 * arguments.minutes)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from muskie.config import schema
 from muskie.data.scene import Scene, SceneSource
-from muskie.data.short_scenes import Division, kept_frames, ways_out
+from muskie.data.short_scenes import Division, fewer_views, kept_frames, ways_out
 from muskie.errors import ConfigError, DataError
 
 
@@ -69,6 +69,7 @@ class SceneIndex:
         min_frames: the fewest frames a place may have.
         elsewhere: the fewest frames that other parts need, by name, so that advice about short scenes fits them too.
         max_unusable: the largest share of a source's scenes that may be left out, in [0, 1].
+        fewer: the settings by which scenes have no more than so many views, for the same advice.
 
     Raises:
         ConfigError: a setting out of range.
@@ -83,6 +84,7 @@ class SceneIndex:
         min_frames: int = 1,
         elsewhere: Mapping[str, int] | None = None,
         max_unusable: float = MAX_UNUSABLE,
+        fewer: Callable[[int], str] = fewer_views,
     ) -> None:
         if not sources:
             raise ConfigError("data names no source; give one, e.g. data=folder data.root=...")
@@ -90,21 +92,25 @@ class SceneIndex:
             raise ConfigError("holdout.share=0 leaves nothing to measure on; give a share such as 0.2")
         if not 0 <= max_unusable <= 1:
             raise ConfigError(f"max_unusable={max_unusable}: expected a share in [0, 1], e.g. {MAX_UNUSABLE}")
-        self.sources = list(sources)
         self.part = part if holdout.share else "all"
+        self.sources = [source for source in sources if self.part != "heldout" or not source.single]
+        if all(source.single for source in sources):
+            raise ConfigError("data: every source is for single views alone; leave single=true out of one, or more")
         self.holdout, self.by, self.max_unusable = holdout.share, holdout.by, max_unusable
         self.needs = {**(elsewhere or {} if holdout.share else {}), self.part: min_frames}
+        self._fewer = fewer
         self.short: list[int] = []
         """How many places of each source have too few frames."""
         # By position: a data worker that is started anew has copies of the sources.
         self._numbers: list[range | np.ndarray] = []
         for source in self.sources:
             self._check_listed(source)
-            numbers, short = self._long_enough(source, min_frames)
+            numbers, short = self._long_enough(source, 1 if source.single else min_frames)
             self._numbers.append(numbers)
             self.short.append(short)
-        weights = np.array([source.weight for source in self.sources])
-        self._until = np.cumsum(weights / weights.sum()) if np.ptp(weights) else None
+        several = [source for source in self.sources if not source.single]
+        alone = [source for source in self.sources if source.single]
+        self._drawn = {single: (known, _until(known)) for single, known in ((False, several), (True, alone or several))}
 
     def _by_scenes(self, source: SceneSource) -> bool:
         return source.heldout_from is not None or source.shares_frames or (self.by == "scenes" and len(source) > 1)
@@ -178,8 +184,9 @@ class SceneIndex:
 
     def _ways_out(self, source: SceneSource) -> str:
         leaves_out = "min_images" in schema(type(source))
-        others = [self._division(other) for other in self.sources if other is not source]
-        return ways_out(self._division(source), self.part, f"{source.config_key}.min_images" if leaves_out else None, others)
+        others = [self._division(other) for other in self.sources if other is not source and not other.single]
+        leave_out = f"{source.config_key}.min_images" if leaves_out else None
+        return ways_out(self._division(source), self.part, leave_out, others, self._fewer)
 
     def _division(self, source: SceneSource) -> Division:
         lengths = source.lengths()
@@ -216,19 +223,27 @@ class SceneIndex:
                 found.update(identity for frame, identity in frames if frame in ours)
         return found
 
-    def draw(self, rng: np.random.Generator) -> Place:
-        """A source, by the weights, then one of its places, uniformly."""
-        return self.draw_place(rng, self.draw_source(rng))
+    def draw(self, rng: np.random.Generator, single: bool = False) -> Place:
+        """A source, by the weights, then one of its places, uniformly; `single`: for a load of single views."""
+        return self.draw_place(rng, self.draw_source(rng, single))
 
-    def draw_source(self, rng: np.random.Generator) -> SceneSource:
-        """A source, by the weights."""
-        if self._until is None:
-            return self.sources[int(rng.integers(len(self.sources)))]
-        return self.sources[int(np.searchsorted(self._until[:-1], rng.random(), side="right"))]
+    def draw_source(self, rng: np.random.Generator, single: bool = False) -> SceneSource:
+        """A source, by the weights; `single`: for a load of single views, which are of the sources for them, if there are
+        any."""
+        sources, until = self._drawn[single]
+        if until is None:
+            return sources[int(rng.integers(len(sources)))]
+        return sources[int(np.searchsorted(until[:-1], rng.random(), side="right"))]
 
     def draw_place(self, rng: np.random.Generator, source: SceneSource) -> Place:
         """One of the places of a source, uniformly."""
         return self.place(source, int(rng.integers(self.places(source))))
+
+
+def _until(sources: Sequence[SceneSource]) -> np.ndarray | None:
+    """The sums of the weights up to each source, as shares; None: they are equal."""
+    weights = np.array([source.weight for source in sources])
+    return np.cumsum(weights / weights.sum()) if np.ptp(weights) else None
 
 
 def _root(source: SceneSource) -> str:

@@ -16,7 +16,7 @@ from muskie.data.requests import Request
 from muskie.data.scene import SceneSource
 from muskie.errors import ConfigError, MuskieError
 
-MIXTURE = ("weight",)
+MIXTURE = ("weight", "single")
 """Keys of a source in a mixture that are not its class's."""
 
 
@@ -28,12 +28,13 @@ def build_sources(data: Mapping[str, Any]) -> list[SceneSource]:
         DataError: a root that is missing or empty.
     """
     sources = [(key, target(**values)) for key, target, values in read_sources(data)]
-    weights = _weights(data)[0]
+    weights, nodes = _weights(data)[0], _nodes(data)
     for key, source in sources:
         if not isinstance(source, SceneSource):
             raise ConfigError(f"{key}._target_ makes a {type(source).__name__}, which is no SceneSource")
         with suppress(AttributeError):  # one that is frozen is called `data`
             source.config_key, source.weight = key, weights[key]
+            source.single = "sources" in data and bool(nodes[key].get("single"))
     return [source for _, source in sources]
 
 
@@ -58,7 +59,7 @@ def read_sources(data: Mapping[str, Any]) -> list[tuple[str, Callable[..., Any],
 
 
 def _weights(data: Mapping[str, Any]) -> tuple[dict[str, float], list[str]]:
-    """How often each source is drawn against the others, by key, and what is wrong with that, in words."""
+    """How often each source is drawn against the others, by key, and what is wrong with the keys of a mixture, in words."""
     weights, problems = {}, []
     for key, node in _nodes(data).items():
         weight = node.get("weight", 1.0) if "sources" in data else 1.0
@@ -66,6 +67,8 @@ def _weights(data: Mapping[str, Any]) -> tuple[dict[str, float], list[str]]:
             problems.append(
                 f"{key}.weight={weight!r}: expected a number above 0, e.g. 2 to draw it twice as often as others"
             )
+        if "sources" in data and not isinstance(single := node.get("single", False), bool):
+            problems.append(f"{key}.single={single!r}: expected true, for loads of single views alone, or false")
         weights[key] = weight
     return weights, problems
 

@@ -154,6 +154,12 @@ class StepPlan:
             return 1
         return self.views if self.frames is None else max(self.counts)
 
+    def fewer(self, views: int) -> str:
+        """The settings by which no scene has more than so many views."""
+        if self.frames is None:
+            return f"plan.views={views} plan.views_per_scene=[{views}]"
+        return f"plan.view_range=[{min(self.view_range[0], views)},{views}]"
+
     @property
     def counts(self) -> list[int]:
         """The numbers of views that scenes of a step may have."""
@@ -178,6 +184,10 @@ class StepPlan:
         if rng.random() < self.single:
             return 1
         return int(rng.integers(self.view_range[0], self.view_range[1] + 1))
+
+    def single_views(self, load: int) -> bool:
+        """Whether a load is of the `single` share."""
+        return bool(self.single) and self.loaded_views(load) == 1
 
     @property
     def loads(self) -> int:

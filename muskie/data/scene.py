@@ -135,6 +135,9 @@ class SceneSource(ABC):
     weight: float = 1.0
     """How often it is drawn, against the other sources of a mixture; set by whoever builds it from a configuration."""
 
+    single: bool = False
+    """Whether single views alone are drawn from it, as from photographs that belong to no scene; set as `weight`."""
+
     @abstractmethod
     def __len__(self) -> int:
         """The number of scenes."""

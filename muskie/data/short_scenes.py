@@ -60,7 +60,18 @@ class Division:
         return high
 
 
-def ways_out(division: Division, part: str, leave_out: str | None, others: Sequence[Division] = ()) -> str:
+def fewer_views(views: int) -> str:
+    """The settings by which scenes have so many views, where no plan says them."""
+    return f"plan.views={views} plan.views_per_scene=[{views}]"
+
+
+def ways_out(
+    division: Division,
+    part: str,
+    leave_out: str | None,
+    others: Sequence[Division] = (),
+    fewer: Callable[[int], str] = fewer_views,
+) -> str:
     """Sentences on what helps: first what concerns this source alone, then settings that count for all.
 
     Args:
@@ -68,6 +79,7 @@ def ways_out(division: Division, part: str, leave_out: str | None, others: Seque
         part: the part that was found too short, `"train"`, `"heldout"` or `"all"`.
         leave_out: the key by which the source leaves short scenes out, if it can.
         others: those of the other sources, for which settings that count for all must suffice as well.
+        fewer: the settings by which scenes have no more than so many views.
     """
 
     def helps(change: Callable[[Division], Division]) -> bool:
@@ -80,14 +92,14 @@ def ways_out(division: Division, part: str, leave_out: str | None, others: Seque
         ways.append(f"leave short scenes out: {leave_out}={enough}")
     views = shortest if part == "all" else int(kept_frames(shortest, division.share))
     if views > 2 and part != "heldout" and helps(lambda one: one.with_views(views)):
-        ways.append(f"train on fewer at a time: {_views(views)}")
+        ways.append(f"train on fewer at a time: {fewer(views)}")
     if part != "all":
-        ways += _other_divisions(division, shortest, helps)
+        ways += _other_divisions(division, shortest, helps, fewer)
     return "; or ".join(ways)
 
 
 def _other_divisions(
-    division: Division, shortest: int, helps: Callable[[Callable[[Division], Division]], bool]
+    division: Division, shortest: int, helps: Callable[[Callable[[Division], Division]], bool], fewer: Callable[[int], str]
 ) -> list[str]:
     ways = []
     several = not division.by_scenes and len(division.lengths) > 1
@@ -101,9 +113,5 @@ def _other_divisions(
     if helps(partial(replace, share=0.0)):
         ways.append(nothing)
     elif shortest > 2 and helps(lambda one: replace(one, share=0.0).with_views(shortest)):
-        ways.append(f"{nothing} {_views(shortest)}")
+        ways.append(f"{nothing} {fewer(shortest)}")
     return ways
-
-
-def _views(views: int) -> str:
-    return f"plan.views={views} plan.views_per_scene=[{views}]"

@@ -74,7 +74,7 @@ class HeldOut:
         needs = {"train": plan.min_frames, "heldout": VIEWS}
         self.index = None
         if holdout.share:
-            self.index = SceneIndex(sources, "heldout", holdout, VIEWS, needs, max_unusable)
+            self.index = SceneIndex(sources, "heldout", holdout, VIEWS, needs, max_unusable, plan.fewer)
         if self.index is None and config.runs_suites:
             raise ConfigError(
                 "evaluation.at_end and evaluation.every measure held-out data, and holdout.share=0 leaves none"

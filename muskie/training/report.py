@@ -126,6 +126,8 @@ def _described(source: SceneSource, index: SceneIndex) -> str:
         parts.append(f"{short} with fewer than {index.needs[index.part]} images left out")
     if len(index.sources) > 1 and source.weight != 1:
         parts.append(f"weight {source.weight:g}")
+    if source.single:
+        parts.append("for single views")
     return f"{source.label} ({', '.join(parts)})"
 
 

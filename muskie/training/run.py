@@ -20,7 +20,7 @@ from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.loading import SceneLoader, build_sources
 from muskie.data.plan import StepPlan
 from muskie.data.turns import BatchLayout
-from muskie.errors import CheckpointError
+from muskie.errors import CheckpointError, ConfigError
 from muskie.history import Entry, extended, of_state, of_weights
 from muskie.paths import typed_path
 from muskie.training import checkpoint
@@ -75,14 +75,22 @@ class Run(ABC):
             DictConfig({str(key): value for key, value in config.items()} | self.resolved), self.kind
         )
         plan = self.settings["plan"]
-        self.steps = self.trainer_config.total_steps(ranks.world, plan.get("reuse", 1))
+        self.steps = self.trainer_config.total_steps(ranks.world, plan.get("reuse", 1), plan.get("frames"))
         self.plan = StepPlan(patch_size=self.model.patch_size, steps=self.steps, seed=self.settings["seed"], **plan)
         self.task = self.build_task()
         self.sources = build_sources(self.settings["data"])
+        alone = [source.config_key for source in self.sources if source.single]
+        if alone and not self.plan.single:
+            raise ConfigError(
+                f"{alone[0]}.single=true: no load of this run is of single views; give plan.single=0.1 with plan.frames, or "
+                "leave it out"
+            )
         holdout: HoldOut = self.settings["holdout"]
         needs = {"train": self.plan.min_frames, "heldout": self.heldout_views}
         self.max_unusable: float = self.settings["max_unusable"]
-        self.train_index = SceneIndex(self.sources, "train", holdout, needs["train"], needs, self.max_unusable)
+        self.train_index = SceneIndex(
+            self.sources, "train", holdout, needs["train"], needs, self.max_unusable, self.plan.fewer
+        )
         self.heldout = self.build_heldout()
         self.log_dir = typed_path(self.settings["log_dir"], "log_dir") if self.settings["log_dir"] else None
         if self.state is not None:
@@ -245,7 +253,8 @@ class Run(ABC):
         optim: OptimConfig = self.settings["optim"]
         if optim.warmup_epochs is None:
             return round(optim.warmup * self.steps)
-        return round(optim.warmup_epochs * self.trainer_config.steps_per_epoch(self.ranks.world, self.plan.reuse))
+        epoch = self.trainer_config.steps_per_epoch(self.ranks.world, self.plan.reuse, self.plan.frames)
+        return round(optim.warmup_epochs * epoch)
 
     @property
     def unreadable(self) -> list[str]:

@@ -18,8 +18,8 @@ class TrainerConfig:
     Attributes:
         steps: optimiser steps; None: from `epochs` and `epoch_size`.
         epochs: passes of `epoch_size` loaded scenes each, over all ranks; None: 1. `steps` goes before.
-        epoch_size: scenes.
-        batch_size: scenes that a rank loads for one micro-batch, at each size.
+        epoch_size: scenes; with `plan.frames`, images.
+        batch_size: scenes that a rank loads for one micro-batch, at each size; `plan.frames` stands in its place.
         accumulate: micro-batches of an optimiser step.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         precision: `auto` (bf16 on GPUs that have it, else fp32), `fp32`, `bf16`, `fp16`.
@@ -68,16 +68,17 @@ class TrainerConfig:
         if problems:
             raise ConfigError("\n".join(problems))
 
-    def steps_per_epoch(self, world: int, reuse: int) -> int:
-        """Optimiser steps in which `epoch_size` scenes are loaded once."""
-        return max(self.epoch_size // (self.batch_size * self.accumulate * world), 1) * reuse
+    def steps_per_epoch(self, world: int, reuse: int, frames: int | None = None) -> int:
+        """Optimiser steps in which `epoch_size` scenes are loaded once; with `plan.frames`, so many images."""
+        batch = self.batch_size if frames is None else frames
+        return max(self.epoch_size // (batch * self.accumulate * world), 1) * reuse
 
-    def total_steps(self, world: int, reuse: int) -> int:
+    def total_steps(self, world: int, reuse: int, frames: int | None = None) -> int:
         """Optimiser steps of the run."""
         if self.steps is not None:
             return self.steps
         epochs = 1.0 if self.epochs is None else self.epochs
-        return max(round(epochs * self.steps_per_epoch(world, reuse)), 1)
+        return max(round(epochs * self.steps_per_epoch(world, reuse, frames)), 1)
 
     def autocast_dtype(self, device: torch.device) -> torch.dtype | None:
         """The type that matrix products run in, or None: float32."""

@@ -36,28 +36,42 @@ class DrawnSamples:
 
     def __init__(self, data: TrainingData, geometry: bool) -> None:
         self.data, self.geometry = data, geometry
-        plan, trainer = data.plan, data.settings["trainer"]
-        self.per_load: int = trainer.batch_size * trainer.accumulate
-        self.count = plan.loads * self.per_load
+        plan = data.plan
         self.group = max(range(len(plan.sizes)), key=lambda number: plan.sizes[number])
         self.told: list[str] = []
         """What was passed over on the way, and why."""
 
     def check(self, numbers: Sequence[int]) -> None:
         """Raises `ConfigError` if there is a sample that no step of the run has."""
-        if outside := [number for number in numbers if not 0 <= number < self.count]:
+        if outside := [number for number in numbers if number < 0 or self._place(number) is None]:
+            count = sum(map(self._scenes, range(self.data.plan.loads)))
             raise ConfigError(
-                f"--samples {outside[0]}: expected 0 to {self.count - 1}, the scenes that one process trains on "
-                f"({self.data.plan.loads} loads of {self.per_load}); trainer.steps=N or trainer.batch_size=N makes more"
+                f"--samples {outside[0]}: expected 0 to {count - 1}, the scenes that one process trains on in "
+                f"{self.data.plan.loads} loads; trainer.steps=N or trainer.batch_size=N makes more"
             )
 
+    def _scenes(self, load: int) -> int:
+        """How many scenes a load has, of each size."""
+        trainer = self.data.settings["trainer"]
+        return int((self.data.plan.scenes(load) or trainer.batch_size) * trainer.accumulate)
+
+    def _place(self, number: int) -> tuple[int, int] | None:
+        """The load that has sample `number`, and its number there."""
+        for load in range(self.data.plan.loads):
+            if number < (scenes := self._scenes(load)):
+                return load, number
+            number -= scenes
+        return None
+
     def sample(self, number: int) -> DataSample:
-        """Sample `number`, 0 <= number < count.
+        """Sample `number`, one that `check` has let pass.
 
         Raises:
             DataError: none of the scenes drawn for it can be used.
         """
-        load, sample = divmod(number, self.per_load)
+        place = self._place(number)
+        assert place is not None
+        load, sample = place
         request = Request(load, self.group, sample)
         with self._reading(masks=False) as read:
             views = self._dataset(self.data.settings["augment"])[request]

@@ -202,7 +202,7 @@ def test_mistakes(visualize: Visualize, image_root: Path, tmp_path: Path) -> Non
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
     for words, message in {
-        f"{good} --samples 0 8": "--samples 8: expected 0 to 7, the scenes that one process trains on (4 loads of 2); "
+        f"{good} --samples 0 8": "--samples 8: expected 0 to 7, the scenes that one process trains on in 4 loads; "
         "trainer.steps=N or trainer.batch_size=N makes more",
         f"{good} --samples -1": "--samples -1: expected 0 to 7",
         f"data=folder data.root={tmp_path}/empty": "data.root",

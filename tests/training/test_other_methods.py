@@ -98,7 +98,7 @@ def test_a_run_goes_on_bit_for_bit(recipe: str, tmp_path: Path) -> None:
     assert whole["step"] == parts["step"] == 6 and same_bits(whole["model"], parts["model"])
 
 
-@pytest.mark.parametrize("recipe", ["mum_vitb_ablation"])
+@pytest.mark.parametrize("recipe", ["mum_vitb_ablation", "croco_v2"])
 def test_two_ranks_train_as_one_with_the_same_batch(recipe: str, tmp_path: Path) -> None:
     """Every parameter has a gradient, shapes agree, and no sample is seen twice."""
     more = ["holdout.share=0", "trainer.steps=2", "trainer.save_every=1", "optim.lr=1e-3"]
