@@ -10,10 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from muskie.errors import ConfigError
-from muskie.models import frame_decoder, frame_encoder  # noqa: F401  they make their kinds known
-from muskie.models.blocks import AlternatingBlock, Block
+from muskie.models import cross_decoder, frame_decoder, frame_encoder  # noqa: F401  they make their kinds known
 from muskie.models.compiled import compile_block
-from muskie.models.cross_decoder import CrossBlock
 from muskie.models.decoder import Decoder
 from muskie.models.encoder import Features, PatchEmbedding
 from muskie.models.hub_weights import HubWeights
@@ -185,11 +183,9 @@ class MaskedViewModel(nn.Module, HubWeights, library_name="muskie", model_card_t
 
     def compile_blocks(self) -> None:
         """`torch.compile` each block where it stands, alternating ones as a whole; names of weights do not change."""
-        alternating = [module for module in self.modules() if isinstance(module, AlternatingBlock)]
-        inside = {block for pair in alternating for block in (pair.frame_block, pair.global_block)}
-        for module in self.modules():
-            if isinstance(module, AlternatingBlock | CrossBlock) or (isinstance(module, Block) and module not in inside):
-                compile_block(module)
+        parts = [self.encoder] if self.decoder is None else [self.encoder, self.decoder]
+        for block in (block for part in parts for block in part.blocks):
+            compile_block(block)
 
 
 def shapes(encoder: Mapping[str, Any], decoder: Mapping[str, Any] | None) -> tuple[Any, Any]:

@@ -6,8 +6,9 @@ MODEL_CARD = """---
 
 # {{ title | default("A muskie model", true) }}
 
-A vision transformer with alternating frame-wise and global attention, pre-trained to fill in hidden patches of several
-views of a scene from its other views ([Muskie](https://arxiv.org/abs/2511.18115)). `config.json` says its shape.
+A vision transformer, pre-trained to fill in hidden patches of the views of a scene. `config.json` says its shape and which
+parts it has: those of [Muskie](https://arxiv.org/abs/2511.18115), whose views see each other, of
+[MuM](https://arxiv.org/abs/2511.17309), CroCo v2 or MAE.
 {% if result %}
 {{ result }}
 {% endif %}

@@ -16,17 +16,27 @@ DECODERS: dict[str, tuple[type, Maker]] = {}
 
 
 def encoder_kind(kind: str, config: type) -> Callable[[Maker], Maker]:
-    """Makes a class known as an encoder; it is called with its `config`."""
+    """Makes a class known as an encoder; it is called with its `config`, a dataclass whose class variable `kind` is the same.
+
+    Raises:
+        ConfigError: `config` is of another kind.
+    """
     return _known(ENCODERS, kind, config)
 
 
 def decoder_kind(kind: str, config: type) -> Callable[[Maker], Maker]:
     """Makes a class known as a decoder; it is called with its `config`, the encoder's width, and whether hidden patches are
-    missing from what it is given."""
+    missing from what it is given. As `encoder_kind` otherwise."""
     return _known(DECODERS, kind, config)
 
 
 def _known(table: dict[str, tuple[type, Maker]], kind: str, config: type) -> Callable[[Maker], Maker]:
+    if getattr(config, "kind", None) != kind:  # saved shapes name the kind by their class
+        raise ConfigError(
+            f"{config.__name__}.kind is {getattr(config, 'kind', None)!r}, and a part of kind {kind!r} is made of it; give that "
+            f"a dataclass of its own, with kind: ClassVar[str] = {kind!r}"
+        )
+
     def register(make: Maker) -> Maker:
         table[kind] = (config, make)
         return make

@@ -28,6 +28,7 @@ class EvaluationConfig(GainConfig):
         size: side of the square images in pixels; None: the smallest training size.
         window: frames that the four views are drawn from.
         ratio: share of hidden patches in views 2 and 3.
+        reference_ratio: the same in views 0 and 1; 0: they are whole.
         batch: samples of a forward pass.
         seed: of the samples, the same for every run.
         suites: of `scripts/evaluate.py`, run with their defaults; data with depth and cameras alone has what they need.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,6 +34,7 @@ class StepSetting:
         device, precision, compile, checkpointing: as in `TrainerConfig`.
         mask_ratio: hidden share of a masked view.
         references: whole views of a scene; None: 2 if there are more views than that, else all but one.
+        shape: fields of the model's shape that are not those of its name, as of `create_model`.
 
     Raises:
         ConfigError: a value out of range.
@@ -48,6 +50,7 @@ class StepSetting:
     checkpointing: bool = False
     mask_ratio: float = 0.9
     references: int | None = None
+    shape: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, value in (("views", self.views), ("batch", self.batch), ("size", min(self.sizes, default=0))):
@@ -77,7 +80,7 @@ class TrainingStep:
             raise ConfigError(str(error).replace("trainer.", "--")) from error
         if self.device.type == "cpu":
             keep_freed_memory()
-        self.model = create_model(setting.model).to(self.device).train()
+        self.model = create_model(setting.model, **setting.shape).to(self.device).train()
         self.model.set_checkpointing(setting.checkpointing)
         self.objective, optim = MaskedPixels(), OptimConfig()
         if setting.compile:

@@ -78,7 +78,7 @@ def measure(backbones: Sequence[FrozenBackbone], settings: Mapping[str, Any], de
     Raises:
         DataError: there is too little to measure on.
     """
-    sources = build_sources(settings["data"])
+    sources = [source for source in build_sources(settings["data"]) if not source.single]
     return [_of_source(backbones, source, settings, device) for source in sources]
 
 
@@ -90,7 +90,7 @@ def check_data(settings: Mapping[str, Any]) -> None:
     """
     if not settings["holdout"].share:
         raise DataError("holdout.share=0 leaves nothing to measure recipes on")
-    for source in build_sources(settings["data"]):
+    for source in (source for source in build_sources(settings["data"]) if not source.single):
         heldout = SceneIndex([source], "heldout", settings["holdout"], VIEWS)
         side = settings["evaluation"].side(settings["plan"]["sizes"])
         gain_samples(heldout, SceneIndex([source], "all"), replace(settings["evaluation"], samples=2), side, 1)

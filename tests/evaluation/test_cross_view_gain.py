@@ -69,6 +69,27 @@ def test_references_are_whole_and_the_others_hidden_at_the_exact_ratio(ratio: fl
     assert len({mask.numpy().tobytes() for mask in samples.mask[:, 2:].flatten(0, 1)}) > 10
 
 
+def test_references_may_be_masked_too() -> None:
+    whole, masked = sampled(Noise([40])), sampled(Noise([40]), reference_ratio=0.75)
+    for name in ("images", "unrelated", "places"):
+        same = getattr(whole, name) == getattr(masked, name)
+        assert same if name == "places" else same.all(), "they differ in nothing but the masks of the references"
+    assert torch.equal(whole.mask[:, 2:], masked.mask[:, 2:])
+    assert (masked.mask[:, :2].flatten(2).sum(-1) == 12).all()
+    assert len({mask.numpy().tobytes() for mask in masked.mask[:, :2].flatten(0, 1)}) > 10
+    # Only what is hidden of views 2 and 3 is judged: knowing the references by heart is worth nothing.
+    seen: list[int] = []
+
+    def predict(images: Tensor, mask: Tensor) -> Tensor:
+        seen.append(int(mask[:, :2].sum()) if mask.shape[1] == 4 else 0)
+        return blend(0.5)(images, mask)
+
+    found = cross_view_gain(predict, masked, 8, 0)
+    assert max(seen) == 8 * 2 * 12 and 0 < found.gain < 1
+    with pytest.raises(ConfigError, match=r"reference_ratio=1"):
+        GainConfig(reference_ratio=1.0)
+
+
 def test_samples_are_four_views_of_a_held_out_window() -> None:
     samples = sampled(Noise([40, 60]), samples=40)
     assert samples.images.shape == (40, 4, 3, SIZE, SIZE) and samples.images.dtype == torch.uint8

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch._dynamo.backends.common import aot_autograd
 
 from muskie.models.blocks import AlternatingBlock, BlockConfig
-from muskie.models.compiled import Linear, gelu, heads_first
+from muskie.models.compiled import Linear, compile_block, gelu, heads_first
 from muskie.models.rope import rope_table
 
 Result = tuple[Tensor, list[Tensor]]
@@ -94,3 +94,13 @@ def test_a_block_compiled_and_not(bf16: bool) -> None:
     eager = run(block, x, list(block.parameters()), bf16, *tables)
     compiled = torch.compile(block, backend="aot_eager")
     assert_same(run(compiled, x, list(block.parameters()), bf16, *tables), eager, bf16)
+
+
+@pytest.mark.parametrize(("before", "after"), [(8, 64), (100, 100)])
+def test_blocks_are_compiled_for_many_shapes(before: int, after: int) -> None:
+    block = AlternatingBlock(BlockConfig(8, 2))
+    names = list(block.state_dict())
+    with torch._dynamo.config.patch(recompile_limit=before):
+        compile_block(block)
+        assert torch._dynamo.config.recompile_limit == after
+    assert list(block.state_dict()) == names and block._compiled_call_impl is not None
