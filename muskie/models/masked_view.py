@@ -183,8 +183,7 @@ class MaskedViewModel(nn.Module, HubWeights, library_name="muskie", model_card_t
 
     def compile_blocks(self) -> None:
         """`torch.compile` each block where it stands, alternating ones as a whole; names of weights do not change."""
-        parts = [self.encoder] if self.decoder is None else [self.encoder, self.decoder]
-        for block in (block for part in parts for block in part.blocks):
+        for block in [*self.encoder.blocks, *(() if self.decoder is None else self.decoder.blocks)]:
             compile_block(block)
 
 

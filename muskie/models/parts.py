@@ -16,7 +16,7 @@ DECODERS: dict[str, tuple[type, Maker]] = {}
 
 
 def encoder_kind(kind: str, config: type) -> Callable[[Maker], Maker]:
-    """Makes a class known as an encoder; it is called with its `config`, a dataclass whose class variable `kind` is the same.
+    """Makes a class known as an encoder; it is called with its `config`, a dataclass with a class variable `kind`, the same.
 
     Raises:
         ConfigError: `config` is of another kind.
@@ -33,8 +33,8 @@ def decoder_kind(kind: str, config: type) -> Callable[[Maker], Maker]:
 def _known(table: dict[str, tuple[type, Maker]], kind: str, config: type) -> Callable[[Maker], Maker]:
     if getattr(config, "kind", None) != kind:  # saved shapes name the kind by their class
         raise ConfigError(
-            f"{config.__name__}.kind is {getattr(config, 'kind', None)!r}, and a part of kind {kind!r} is made of it; give that "
-            f"a dataclass of its own, with kind: ClassVar[str] = {kind!r}"
+            f"{config.__name__}.kind is {getattr(config, 'kind', None)!r}, and a part of kind {kind!r} is made of it; give "
+            f"that a dataclass of its own, with kind: ClassVar[str] = {kind!r}"
         )
 
     def register(make: Maker) -> Maker:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 from typing import Any
 
@@ -71,8 +72,6 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _read(text: str) -> dict[str, Any]:
     """Arguments of `StepSetting` from "MODEL key=value ..."."""
-    import yaml
-
     model, *words = text.split() or [""]
     if not model or "=" in model:
         raise ConfigError(f"{text!r}: the first word is the name of a model, e.g. 'mum_vitb16 mask_ratio=0.75 references=0'")
@@ -86,13 +85,21 @@ def _read(text: str) -> dict[str, Any]:
             at = found["shape"]
             for parent in parents:
                 at = at.setdefault(parent, {})
-            at[last] = yaml.safe_load(value)
+            at[last] = _value(value)
             continue
         try:
             found[key] = OF_THE_STEP[key](value)
         except ValueError:
             raise ConfigError(f"{word!r} of {text!r}: expected a number") from None
     return found
+
+
+def _value(text: str) -> Any:
+    """A number, true, false or null; else text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def show(result: dict[str, Any]) -> None:
