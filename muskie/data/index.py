@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from muskie.config import schema
+from muskie.data.mixture import Mixture
 from muskie.data.scene import Scene, SceneSource
 from muskie.data.short_scenes import Division, fewer_views, kept_frames, ways_out
 from muskie.errors import ConfigError, DataError
@@ -108,9 +109,7 @@ class SceneIndex:
             numbers, short = self._long_enough(source, 1 if source.single else min_frames)
             self._numbers.append(numbers)
             self.short.append(short)
-        several = [source for source in self.sources if not source.single]
-        alone = [source for source in self.sources if source.single]
-        self._drawn = {single: (known, _until(known)) for single, known in ((False, several), (True, alone or several))}
+        self._mixture = Mixture(self.sources)
 
     def _by_scenes(self, source: SceneSource) -> bool:
         return source.heldout_from is not None or source.shares_frames or (self.by == "scenes" and len(source) > 1)
@@ -228,22 +227,12 @@ class SceneIndex:
         return self.draw_place(rng, self.draw_source(rng, single))
 
     def draw_source(self, rng: np.random.Generator, single: bool = False) -> SceneSource:
-        """A source, by the weights; `single`: for a load of single views, which are of the sources for them, if there are
-        any."""
-        sources, until = self._drawn[single]
-        if until is None:
-            return sources[int(rng.integers(len(sources)))]
-        return sources[int(np.searchsorted(until[:-1], rng.random(), side="right"))]
+        """As `muskie.data.mixture.Mixture.draw`."""
+        return self._mixture.draw(rng, single)
 
     def draw_place(self, rng: np.random.Generator, source: SceneSource) -> Place:
         """One of the places of a source, uniformly."""
         return self.place(source, int(rng.integers(self.places(source))))
-
-
-def _until(sources: Sequence[SceneSource]) -> np.ndarray | None:
-    """The sums of the weights up to each source, as shares; None: they are equal."""
-    weights = np.array([source.weight for source in sources])
-    return np.cumsum(weights / weights.sum()) if np.ptp(weights) else None
 
 
 def _root(source: SceneSource) -> str:

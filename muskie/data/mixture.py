@@ -1,0 +1,35 @@
+"""Which source a sample is of: by the weights of the sources, and for single views of those that are for them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from muskie.data.scene import SceneSource
+
+
+class Mixture:
+    """Draws sources.
+
+    Args:
+        sources: at least one that is not for single views alone; their `weight` and `single` are read once.
+    """
+
+    def __init__(self, sources: Sequence[SceneSource]) -> None:
+        several = [source for source in sources if not source.single]
+        alone = [source for source in sources if source.single] or several
+        self._drawn = {single: (known, _until(known)) for single, known in ((False, several), (True, alone))}
+
+    def draw(self, rng: np.random.Generator, single: bool = False) -> SceneSource:
+        """A source; `single`: for a load of single views, which are of the sources for them, if there are any."""
+        sources, until = self._drawn[single]
+        if until is None:
+            return sources[int(rng.integers(len(sources)))]
+        return sources[int(np.searchsorted(until[:-1], rng.random(), side="right"))]
+
+
+def _until(sources: Sequence[SceneSource]) -> np.ndarray | None:
+    """The sums of the weights up to each source, as shares; None: they are equal."""
+    weights = np.array([source.weight for source in sources])
+    return np.cumsum(weights / weights.sum()) if np.ptp(weights) else None
