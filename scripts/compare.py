@@ -8,7 +8,8 @@ They must agree in data, hold-out, samples and image sizes. All first train a li
 run then has as many as fit into --minutes. They run one after another, so that each has the machine for itself.
 
 Measured on the held-out part of each data source: the cross-view gain with two whole references and with all views masked,
-and multi-view correspondence where there are depth and cameras, also of the untrained networks. Written to --out:
+without the contrast of patches, which MuM, CroCo and MAE do not predict; and multi-view correspondence where there are
+depth and cameras, also of the untrained networks, by the read-out that is best on training frames. Written to --out:
 comparison.md (tables), comparison.json (numbers), fill_ins.png (the same views, filled in by each), and the runs. A call
 that was stopped goes on with the same command.
 """
@@ -53,15 +54,17 @@ def compare(arguments: argparse.Namespace) -> str:
         raise ConfigError(f"--minutes {arguments.minutes:g}: expected more than 0")
     recipes = read_recipes(names, [word for word in arguments.words if word not in names], arguments.config_dir)
     settings = recipes[0].settings
-    check_data(settings)
+    for recipe in recipes:
+        check_data(recipe.name, recipe.settings)
     out: Path = arguments.out or Path("outputs") / f"compare-{time.strftime('%Y%m%d-%H%M%S')}"
     check_out(out)
     trained: dict[str, Trained] = {}
+    seconds = 60 * arguments.minutes
     for recipe in recipes:
-        print(f"{recipe.name}: {1000 * trial(recipe, out / recipe.name):.0f} ms a step", file=sys.stderr)
+        print(f"{recipe.name}: {1000 * trial(recipe, out / recipe.name, seconds):.0f} ms a step", file=sys.stderr)
     for recipe in recipes:
         print(f"{recipe.name}: {recipe.parameters:,} parameters; log in {out / recipe.name / 'run.log'}", file=sys.stderr)
-        took = trained[recipe.name] = train(recipe, out / recipe.name, 60 * arguments.minutes)
+        took = trained[recipe.name] = train(recipe, out / recipe.name, seconds)
         print(f"  {took.steps:,} steps in {took.seconds / 60:.1f} min, {took.images_per_s:.0f} images/s", file=sys.stderr)
     device = choose_device(settings["trainer"].device)
     backbones = load_backbones([{"name": str(out / r.name / "run"), "label": r.name} for r in recipes], device)

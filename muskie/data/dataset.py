@@ -93,7 +93,7 @@ class ViewDataset(Dataset[Views]):
     ) -> None:
         self.index, self.plan, self.augmentation = index, plan, augmentation
         self.reader = FrameReader(cache_mb)
-        self.turns = Turns(index, plan.seed, self._generator, layout, plan.single_views)
+        self.turns = Turns(index, plan.seed, self._generator, layout, plan.views_of)
 
     def _generator(self, request: Request, attempt: int = 0) -> np.random.Generator:
         # A scene that is drawn at once depends on the request alone.
@@ -105,8 +105,8 @@ class ViewDataset(Dataset[Views]):
         skipped: list[Unusable] = []
         for attempt in range(TRIES):
             rng = self._generator(request, attempt)
-            single = self.plan.single_views(request.load)
-            place = self.index.draw(rng, single) if attempt else self.turns.draw(rng, request)
+            views = self.plan.views_of(request.load)
+            place = self.index.draw(rng, views) if attempt else self.turns.draw(rng, request)
             label = place.source.label
             order = choose_views(rng, place, shape)
             part_of = partial(self._part, place, self._zooms(request))

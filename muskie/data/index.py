@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from muskie.config import schema
-from muskie.data.mixture import Mixture
+from muskie.data.mixture import SEVERAL, Mixture
 from muskie.data.scene import Scene, SceneSource
 from muskie.data.short_scenes import Division, fewer_views, kept_frames, ways_out
 from muskie.errors import ConfigError, DataError
@@ -117,7 +117,7 @@ class SceneIndex:
     def _of_part(self, source: SceneSource) -> range:
         """Numbers of the scenes of a source that belong to this part."""
         count = len(source)
-        if self.part == "all" or not self._by_scenes(source):
+        if self.part == "all" or source.single or not self._by_scenes(source):
             return range(count)
         kept = _trained_on(source, self.holdout) if source.heldout_from is None else source.heldout_from
         if source.shares_frames and source.scene(0).shows_the_same_as(source.scene(count - 1)):
@@ -134,13 +134,13 @@ class SceneIndex:
     def _lengths(self, source: SceneSource) -> np.ndarray:
         """How many frames of each scene belong to this part, int64 [scenes of the source]."""
         lengths = source.lengths()
-        if self.part == "all" or self._by_scenes(source):
+        if self.part == "all" or source.single or self._by_scenes(source):
             return lengths
         kept = kept_frames(lengths, self.holdout)
         return kept if self.part == "train" else lengths - kept
 
     def _frames(self, source: SceneSource, scene: Scene) -> Sequence[str]:
-        if self.part == "all" or self._by_scenes(source):
+        if self.part == "all" or source.single or self._by_scenes(source):
             return scene.frames
         kept = int(kept_frames(len(scene.frames), self.holdout))
         return scene.frames[:kept] if self.part == "train" else scene.frames[kept:]
@@ -222,13 +222,13 @@ class SceneIndex:
                 found.update(identity for frame, identity in frames if frame in ours)
         return found
 
-    def draw(self, rng: np.random.Generator, single: bool = False) -> Place:
-        """A source, by the weights, then one of its places, uniformly; `single`: for a load of single views."""
-        return self.draw_place(rng, self.draw_source(rng, single))
+    def draw(self, rng: np.random.Generator, views: str = SEVERAL) -> Place:
+        """A source, by the weights, then one of its places, uniformly; `views`: see `muskie.data.mixture.Mixture.draw`."""
+        return self.draw_place(rng, self.draw_source(rng, views))
 
-    def draw_source(self, rng: np.random.Generator, single: bool = False) -> SceneSource:
+    def draw_source(self, rng: np.random.Generator, views: str = SEVERAL) -> SceneSource:
         """As `muskie.data.mixture.Mixture.draw`."""
-        return self._mixture.draw(rng, single)
+        return self._mixture.draw(rng, views)
 
     def draw_place(self, rng: np.random.Generator, source: SceneSource) -> Place:
         """One of the places of a source, uniformly."""

@@ -8,6 +8,10 @@ import numpy as np
 
 from muskie.data.scene import SceneSource
 
+SEVERAL, SINGLE, ANY = "several", "single", "any"
+"""What a load is of: scenes of several views; single views, of the sources for them, if there are any; single views, in a
+plan that has no others, of all sources alike."""
+
 
 class Mixture:
     """Draws sources.
@@ -19,11 +23,12 @@ class Mixture:
     def __init__(self, sources: Sequence[SceneSource]) -> None:
         several = [source for source in sources if not source.single]
         alone = [source for source in sources if source.single] or several
-        self._drawn = {single: (known, _until(known)) for single, known in ((False, several), (True, alone))}
+        kinds = {SEVERAL: several, SINGLE: alone, ANY: list(sources)}
+        self._drawn = {kind: (known, _until(known)) for kind, known in kinds.items()}
 
-    def draw(self, rng: np.random.Generator, single: bool = False) -> SceneSource:
-        """A source; `single`: for a load of single views, which are of the sources for them, if there are any."""
-        sources, until = self._drawn[single]
+    def draw(self, rng: np.random.Generator, views: str = SEVERAL) -> SceneSource:
+        """A source for a load of `SEVERAL` views a scene, of `SINGLE` ones, or of `ANY` single ones."""
+        sources, until = self._drawn[views]
         if until is None:
             return sources[int(rng.integers(len(sources)))]
         return sources[int(np.searchsorted(until[:-1], rng.random(), side="right"))]

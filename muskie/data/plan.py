@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from muskie.data.mixture import ANY, SEVERAL, SINGLE
+from muskie.data.scene import SceneSource
 from muskie.errors import ConfigError, nearest
 from muskie.schedule import Ramp, ramp
 from muskie.streams import stream
@@ -178,16 +180,40 @@ class StepPlan:
 
     def loaded_views(self, load: int) -> int:
         """How many views of each scene are loaded, the same for all sizes and ranks."""
+        return self._drawn(load)[0]
+
+    def _drawn(self, load: int) -> tuple[int, bool]:
+        """How many views of each scene are loaded, and whether the load is of the `single` share."""
         if self.frames is None:
-            return self.views
+            return self.views, False
         rng = stream(self.seed, "loaded views", load)
         if rng.random() < self.single:
-            return 1
-        return int(rng.integers(self.view_range[0], self.view_range[1] + 1))
+            return 1, True
+        return int(rng.integers(self.view_range[0], self.view_range[1] + 1)), False
 
-    def single_views(self, load: int) -> bool:
-        """Whether a load is of the `single` share."""
-        return bool(self.single) and self.loaded_views(load) == 1
+    def views_of(self, load: int) -> str:
+        """What a load is of, as `muskie.data.mixture.Mixture.draw` takes it."""
+        if self.only_single:
+            return ANY
+        return SINGLE if self._drawn(load)[1] else SEVERAL
+
+    @property
+    def only_single(self) -> bool:
+        """Whether no load has scenes of several views, as MAE's."""
+        return self.views == 1 if self.frames is None else self.single == 1 or self.view_range[1] == 1
+
+    def check_sources(self, sources: Sequence[SceneSource]) -> None:
+        """Refuses sources for single views where no load is of such.
+
+        Raises:
+            ConfigError: there is one.
+        """
+        alone = [source.config_key for source in sources if source.single]
+        if alone and not (self.single or self.only_single):
+            raise ConfigError(
+                f"{alone[0]}.single=true: no load of this run is of single views; give plan.single=0.1 with plan.frames, or "
+                "leave the source out"
+            )
 
     @property
     def loads(self) -> int:

@@ -108,7 +108,7 @@ class PosedDataset(Dataset[Views]):
 
     def __init__(self, index: SceneIndex, plan: StepPlan, crops: GeometryCrops, layout: BatchLayout | None = None) -> None:
         self.index, self.plan, self.crops = index, plan, crops
-        self.turns = Turns(index, plan.seed, self._generator, layout)
+        self.turns = Turns(index, plan.seed, self._generator, layout, plan.views_of)
 
     def _generator(self, request: Request, attempt: int = 0) -> np.random.Generator:
         return stream(self.plan.seed, "posed scene", *request, attempt)
@@ -119,7 +119,8 @@ class PosedDataset(Dataset[Views]):
         told: list[Unusable] = []
         for attempt in range(TRIES):
             rng = self._generator(request, attempt)
-            place = self.index.draw(rng) if attempt else self.turns.draw(rng, request)
+            views_of = self.plan.views_of(request.load)
+            place = self.index.draw(rng, views_of) if attempt else self.turns.draw(rng, request)
             label = place.source.label
             frames, unusable = _usable(place, choose_views(rng, place, shape), shape.views, self._detail(shape))
             asked[label] += len(frames) + len(unusable)

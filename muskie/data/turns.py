@@ -9,6 +9,7 @@ import numpy as np
 from torch.utils.data import get_worker_info
 
 from muskie.data.index import Place, SceneIndex
+from muskie.data.mixture import SEVERAL
 from muskie.data.requests import Request
 from muskie.data.scene import SceneSource
 from muskie.data.shards.order import Turn
@@ -63,7 +64,7 @@ class Turns:
         seed: of the run.
         generator: the first draws of a request.
         layout: None: nothing is streamed.
-        single: whether a load is of single views, which some sources are for; None: none is.
+        views: what a load is of, see `muskie.data.mixture`; None: scenes of several views.
     """
 
     def __init__(
@@ -72,17 +73,17 @@ class Turns:
         seed: int,
         generator: Callable[[Request], np.random.Generator],
         layout: BatchLayout | None,
-        single: Callable[[int], bool] | None = None,
+        views: Callable[[int], str] | None = None,
     ) -> None:
         self.index, self.seed, self.generator, self.layout = index, seed, generator, layout
-        self.single = single or (lambda load: False)
+        self.views = views or (lambda load: SEVERAL)
         self._reader = -1
         """Whose samples are counted in `_taken`, by the position of their source; so many of them: `_counted`."""
         self._counted, self._taken = 0, [0] * len(index.sources)
 
     def draw(self, rng: np.random.Generator, request: Request) -> Place:
         """The place of a request, with its own generator."""
-        source = self.index.draw_source(rng, self.single(request.load))
+        source = self.index.draw_source(rng, self.views(request.load))
         if self.layout is None or not source.streams:
             return self.index.draw_place(rng, source)
         worker = get_worker_info()
@@ -102,8 +103,8 @@ class Turns:
             request = layout.request(turn, number, workers)
             if request is not None:
                 several = len(self.index.sources) > 1
-                single = self.single(request.load)
-                earlier = self.index.draw_source(self.generator(request), single) if several else source
+                views = self.views(request.load)
+                earlier = self.index.draw_source(self.generator(request), views) if several else source
                 self._taken[self.index.sources.index(earlier)] += 1
         self._counted = turn.number
         return self._taken[self.index.sources.index(source)]

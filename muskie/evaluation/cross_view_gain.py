@@ -48,6 +48,8 @@ class GainConfig:
         batch: samples of a forward pass.
         seed: of the samples, the same for every run.
         reference_ratio: share of hidden patches in views 0 and 1; 0: they are whole.
+        contrast: whether a patch's contrast counts. If not, each predicted patch gets the one that fits the truth best, so
+            that models that predict none (`patch_norm`: MuM, CroCo, MAE) are measured as those that do.
     """
 
     samples: int = 64
@@ -57,6 +59,7 @@ class GainConfig:
     batch: int = 16
     seed: int = 0
     reference_ratio: float = 0.0
+    contrast: bool = True
 
     def __post_init__(self) -> None:
         rules = {
@@ -195,22 +198,35 @@ def structure(patches: Tensor) -> Tensor:
     return (channels - channels.mean(-1, keepdim=True)).flatten(-2)
 
 
+def at_best_contrast(predicted: Tensor, target: Tensor) -> Tensor:
+    """Predicted patches [..., 3·p·p] times the number, 0 or more, that brings each nearest to its target."""
+    fit = (predicted * target).sum(-1, keepdim=True) / predicted.square().sum(-1, keepdim=True)
+    return predicted * fit.nan_to_num(0.0).clamp(min=0)
+
+
 @torch.no_grad()
-def errors(predict: Predictor, images: Tensor, mask: Tensor, batch: int, first: int = 0) -> tuple[Tensor, Tensor]:
+def errors(
+    predict: Predictor, images: Tensor, mask: Tensor, batch: int, first: int = 0, contrast: bool = True
+) -> tuple[Tensor, Tensor]:
     """Structure error and raw error of every sample over the hidden patches of views `first` and up, float64 [N] each, in
-    units of [-1, 1] squared."""
+    units of [-1, 1] squared. `contrast`: see `GainConfig`; raw errors are always of what was predicted."""
     per_sample: list[tuple[Tensor, Tensor]] = []
     patch = images.shape[-1] // mask.shape[-1]
     for views, hidden in zip(images.split(batch), mask.split(batch), strict=True):
         target = patchify(views.double() / 255, patch)[hidden.flatten(2)]  # [M, 3·p·p]
         predicted = predict(views, hidden).double().cpu()
         counts = hidden[:, first:].flatten(1).sum(1).tolist()
-        difference = 2 * (predicted - target)[hidden.nonzero()[:, 1] >= first]
-        per_sample += [(structure(part).square().mean(), part.square().mean()) for part in difference.split(counts)]
+        predicted, target = (2 * patches[hidden.nonzero()[:, 1] >= first] for patches in (predicted, target))
+        shape, truth = structure(predicted), structure(target)
+        differences = (shape if contrast else at_best_contrast(shape, truth)) - truth, predicted - target
+        per_sample += [
+            (part.square().mean(), raw.square().mean())
+            for part, raw in zip(*(difference.split(counts) for difference in differences), strict=True)
+        ]
     return torch.stack([s for s, _ in per_sample]), torch.stack([r for _, r in per_sample])
 
 
-def cross_view_gain(predict: Predictor, samples: GainSamples, batch: int = 16, seed: int = 0) -> Gain:
+def cross_view_gain(predict: Predictor, samples: GainSamples, batch: int = 16, seed: int = 0, contrast: bool = True) -> Gain:
     """Measures a model.
 
     Args:
@@ -218,11 +234,12 @@ def cross_view_gain(predict: Predictor, samples: GainSamples, batch: int = 16, s
         samples: from `gain_samples`.
         batch: samples of a forward pass.
         seed: of the bootstrap.
+        contrast: see `GainConfig`.
     """
     replaced = torch.cat([samples.unrelated, samples.images[:, REFERENCES:]], dim=1)
-    true, raw = errors(predict, samples.images, samples.mask, batch, REFERENCES)
-    unrelated, _ = errors(predict, replaced, samples.mask, batch, REFERENCES)
-    absent, _ = errors(predict, samples.images[:, REFERENCES:], samples.mask[:, REFERENCES:], batch)
+    true, raw = errors(predict, samples.images, samples.mask, batch, REFERENCES, contrast)
+    unrelated, _ = errors(predict, replaced, samples.mask, batch, REFERENCES, contrast)
+    absent, _ = errors(predict, samples.images[:, REFERENCES:], samples.mask[:, REFERENCES:], batch, 0, contrast)
     table = torch.stack([true, unrelated, absent])  # [3, N]
     pick = torch.from_numpy(stream(seed, "bootstrap").integers(table.shape[1], size=(2000, table.shape[1])))
     drawn = _ratio(table[:, pick].mean(-1))  # [2000]

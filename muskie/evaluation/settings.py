@@ -196,7 +196,7 @@ class EvaluationSettings:
         given = self.values["data"], self.plain.get("holdout") or {}, self.values["part"]
         data, holdout, part = choose_part(*given, self.runs)
         data = data or {"_target_": "muskie.data.sources.synthetic.SyntheticRooms"}
-        sources = build_sources(dict(data))
+        sources = [source for source in build_sources(dict(data)) if not source.single]
         if part == "heldout" and not holdout.share:
             raise DataError(f"{self.run.folder if self.run else 'holdout.share=0'} held nothing out; take part=all")
         self.resolved = {"data": data, "holdout": asdict(holdout), "part": part, "size": list(self.size)}

@@ -36,7 +36,11 @@ class Mlp(nn.Module):
         return self.fc2(gelu(self.fc1(x)))
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
+    """A layer of attention and MLP of any kind: what Muon trains the matrices of (`muskie.training.optim`)."""
+
+
+class Block(TransformerBlock):
     """Pre-norm transformer block over one sequence, [N, T, C] -> [N, T, C]."""
 
     def __init__(self, config: BlockConfig) -> None:

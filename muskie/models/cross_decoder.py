@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from muskie.models.attention import Attention
-from muskie.models.blocks import BlockConfig, Mlp
+from muskie.models.blocks import BlockConfig, Mlp, TransformerBlock
 from muskie.models.compiled import Linear, heads_first
 from muskie.models.decoder import Decoder, check_decoder
 from muskie.models.encoded import Encoded
@@ -54,7 +54,7 @@ class CrossAttention(nn.Module):
         return self.proj(out.flatten(-2))
 
 
-class CrossBlock(nn.Module):
+class CrossBlock(TransformerBlock):
     """Self-attention, cross-attention to a memory, MLP; pre-norm."""
 
     def __init__(self, config: BlockConfig) -> None:

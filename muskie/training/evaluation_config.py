@@ -29,6 +29,7 @@ class EvaluationConfig(GainConfig):
         window: frames that the four views are drawn from.
         ratio: share of hidden patches in views 2 and 3.
         reference_ratio: the same in views 0 and 1; 0: they are whole.
+        contrast: whether a patch's contrast counts; without, models of MuM's kind compare with those of Muskie's.
         batch: samples of a forward pass.
         seed: of the samples, the same for every run.
         suites: of `scripts/evaluate.py`, run with their defaults; data with depth and cameras alone has what they need.

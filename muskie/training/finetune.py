@@ -41,6 +41,9 @@ MODEL = schema(ReconstructionModel, without=("backbone", "seed", "kind", *TRAINE
 REAL = WITH_GEOMETRY.replace("synthetic, ", "")
 """Of these, what somebody who trains on rendered rooms may want instead."""
 
+OF_COUNTS = ("views", "views_per_scene", "frames", "view_range", "single")
+"""Settings of a plan that say how many views its scenes have."""
+
 NARROW = 8
 """Dense heads by how much narrower than the backbone this is worth a note: the default suits small backbones."""
 
@@ -200,7 +203,9 @@ class Finetuning(Run):
         """As of every run, with the sizes and views that the weights were trained on, and how good they were."""
         plan = self.saved.get("plan") or {} if self.finished else vars(self.plan)
         if plan.get("sizes"):
-            self.model.note_training(plan["sizes"], plan.get("views_per_scene") or ())
+            counted = {key: plan[key] for key in OF_COUNTS if key in plan}
+            counts = StepPlan(1, 1, **counted).counts if "views_per_scene" in counted else ()
+            self.model.note_training(plan["sizes"], counts)
         if self.ranks.main and self.folder is not None:
             steps = self.done if self.finished else None
             write_scores(self.folder / MODEL_FOLDER, self.heldout.scores(self.steps), steps)

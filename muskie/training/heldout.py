@@ -143,7 +143,7 @@ class HeldOut:
         """The cross-view gain of the model as it is."""
         assert self._samples is not None
         predict = gain_predictor(self.model, device)
-        self.gain = cross_view_gain(predict, self._samples, self.config.batch, self.config.seed)
+        self.gain = cross_view_gain(predict, self._samples, self.config.batch, self.config.seed, self.config.contrast)
         return self.gain.scalars(), str(self.gain)
 
     def run_suites(self, device: torch.device, dtype: torch.dtype | None, out: Path | None = None) -> tuple[Scalars, str]:

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
 from muskie.errors import CheckpointError, ConfigError, nearest
-from muskie.models.blocks import Block
+from muskie.models.blocks import TransformerBlock
 from muskie.schedule import warmup_cosine
 from muskie.training.muon import MuonAdamW
 
@@ -97,7 +97,8 @@ def _groups(model: nn.Module, config: OptimConfig) -> tuple[list[dict[str, Any]]
     decayed, scales = _weights(model, nn.Linear | _ConvNd), config.scales(model)
     matrices = set()
     if config.name == "muon":
-        matrices = {w for block in model.modules() if isinstance(block, Block) for w in _weights(block, nn.Linear)}
+        blocks = [module for module in model.modules() if isinstance(module, TransformerBlock)]
+        matrices = {weight for block in blocks for weight in _weights(block, nn.Linear)}
     parameters = [p for p in model.parameters() if p.requires_grad]
     if not parameters:
         raise ConfigError("no parameter is left to train; freeze less")

@@ -20,7 +20,7 @@ from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.loading import SceneLoader, build_sources
 from muskie.data.plan import StepPlan
 from muskie.data.turns import BatchLayout
-from muskie.errors import CheckpointError, ConfigError
+from muskie.errors import CheckpointError
 from muskie.history import Entry, extended, of_state, of_weights
 from muskie.paths import typed_path
 from muskie.training import checkpoint
@@ -79,12 +79,7 @@ class Run(ABC):
         self.plan = StepPlan(patch_size=self.model.patch_size, steps=self.steps, seed=self.settings["seed"], **plan)
         self.task = self.build_task()
         self.sources = build_sources(self.settings["data"])
-        alone = [source.config_key for source in self.sources if source.single]
-        if alone and not self.plan.single:
-            raise ConfigError(
-                f"{alone[0]}.single=true: no load of this run is of single views; give plan.single=0.1 with plan.frames, or "
-                "leave it out"
-            )
+        self.plan.check_sources(self.sources)
         holdout: HoldOut = self.settings["holdout"]
         needs = {"train": self.plan.min_frames, "heldout": self.heldout_views}
         self.max_unusable: float = self.settings["max_unusable"]

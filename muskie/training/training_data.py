@@ -70,6 +70,7 @@ def training_data(settings: Mapping[str, Any], steps: int | None = None) -> Trai
     steps = trainer.total_steps(1, plan.get("reuse", 1), plan.get("frames")) if steps is None else steps
     whole = StepPlan(patch_size=patch_size(settings), steps=steps, seed=settings["seed"], **plan)
     sources = build_sources(settings["data"])
+    whole.check_sources(sources)
     index = SceneIndex(sources, "train", settings["holdout"], whole.min_frames, max_unusable=settings["max_unusable"])
     return TrainingData(settings, whole, sources, index)
 

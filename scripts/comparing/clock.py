@@ -46,38 +46,41 @@ class Trained:
     waiting: float
 
 
-def trial(recipe: Recipe, folder: Path) -> float:
+def trial(recipe: Recipe, folder: Path, seconds: float) -> float:
     """Seconds of a step, by a short run that is thrown away.
 
     Args:
         recipe: which.
         folder: of the recipe; the trial is kept, and not made again, in `trial.json`.
+        seconds: that its run is to take.
 
     Raises:
-        ConfigError: the run failed.
+        ConfigError: the run failed, or the folder holds one of other settings or of another length.
     """
     kept = folder / "trial.json"
-    asked = {"words": list(recipe.words), "steps": TRIAL_STEPS}
-    if kept.is_file() and (known := json.loads(kept.read_text())).pop("seconds_per_step", None):
-        before = json.loads(kept.read_text())
+    asked = {"words": list(recipe.words), "seconds": seconds, "steps": TRIAL_STEPS}
+    if kept.is_file():
+        known = json.loads(kept.read_text())
+        expected = float(known.pop("seconds_per_step"))
         if known == asked:
-            return float(before["seconds_per_step"])
-        raise ConfigError(f"{folder} is of other settings: {before['words']}; give another --out")
+            return expected
+        told = f"{known['seconds'] / 60:g} min, {' '.join(known['words'])}"
+        raise ConfigError(f"{folder} is of another comparison: {told}; give another --out")
     every = TRIAL_STEPS // TRIAL_LINES
     words = [f"trainer.steps={TRIAL_STEPS}", f"trainer.log_every={every}", "trainer.save_every=0", "trainer.eval_every=0"]
     run = folder / "trial"
     _run([*recipe.words, *words, f"output_dir={run}"], folder / "trial.log")
     lines = training_lines(run)
-    seconds = statistics.fmean(line["train/seconds_per_step"] for line in lines[len(lines) // 2 :])
+    expected = statistics.fmean(line["train/seconds_per_step"] for line in lines[len(lines) // 2 :])
     beside = kept.with_suffix(".part")
-    beside.write_text(json.dumps({**asked, "seconds_per_step": seconds}))
+    beside.write_text(json.dumps({**asked, "seconds_per_step": expected}))
     beside.replace(kept)
-    return seconds
+    return expected
 
 
 def train(recipe: Recipe, folder: Path, seconds: float) -> Trained:
     """Trains for about so many seconds; a run that was stopped goes on, and one that has ended is left as it is."""
-    expected = trial(recipe, folder)
+    expected = trial(recipe, folder, seconds)
     steps = max(round(seconds / expected), 1)
     kept = folder / "trained.json"
     run = folder / "run"

@@ -13,15 +13,16 @@ from muskie.backbones.frozen import FrozenBackbone
 from muskie.data.index import SceneIndex
 from muskie.data.loading import build_sources
 from muskie.data.scene import SceneSource
-from muskie.errors import DataError
+from muskie.errors import ConfigError, DataError
 from muskie.evaluation.correspondence import OURS
-from muskie.evaluation.cross_view_gain import VIEWS, Gain, GainSamples, cross_view_gain, gain_samples
+from muskie.evaluation.cross_view_gain import VIEWS, Gain, GainSamples, Predictor, cross_view_gain, gain_samples
 from muskie.evaluation.material import Material
 from muskie.evaluation.results import Row, Table
 from muskie.evaluation.suites import find_suite
 from muskie.models.named import UNTRAINED
 from muskie.training.evaluation_config import EvaluationConfig
 from muskie.training.tasks import gain_predictor
+from muskie.training.training_data import training_data
 
 ALL_MASKED = 0.75
 """Hidden share of every view in the second gain, MuM's masks (arXiv 2511.17309)."""
@@ -36,13 +37,14 @@ class Score:
     Attributes:
         gain: the cross-view gain with two whole references, Muskie's kind of masks.
         all_masked: the same with `ALL_MASKED` of every view hidden.
-        best: its best read-out of `METRIC` among layers and attention; None: the source has no depth or cameras.
-        untrained: the same before training.
+        pck: `METRIC` of one read-out, a layer or attention: of all that it has, the best on frames that were trained on.
+            None: the source has no depth or cameras.
+        untrained: the same before training, of the read-out that was best then.
     """
 
     gain: Gain
     all_masked: Gain
-    best: Row | None
+    pck: Row | None
     untrained: Row | None
 
 
@@ -82,12 +84,18 @@ def measure(backbones: Sequence[FrozenBackbone], settings: Mapping[str, Any], de
     return [_of_source(backbones, source, settings, device) for source in sources]
 
 
-def check_data(settings: Mapping[str, Any]) -> None:
-    """Reads one sample of every source, so that what cannot be measured is told before anything is trained.
+def check_data(name: str, settings: Mapping[str, Any]) -> None:
+    """Opens what a recipe trains on and reads one sample of every source, so that what cannot be trained on or measured is
+    told before anything is trained.
 
     Raises:
-        DataError: there is too little to measure on.
+        ConfigError: the recipe cannot use a source.
+        DataError: there is too little to train or to measure on.
     """
+    try:
+        training_data(settings, steps=1)
+    except (ConfigError, DataError) as error:
+        raise type(error)(f"{name}: {error}") from error
     if not settings["holdout"].share:
         raise DataError("holdout.share=0 leaves nothing to measure recipes on")
     for source in (source for source in build_sources(settings["data"]) if not source.single):
@@ -101,7 +109,10 @@ def _of_source(
 ) -> Measured:
     config: EvaluationConfig = settings["evaluation"]
     side = config.side(settings["plan"]["sizes"])
-    heldout, everything = SceneIndex([source], "heldout", settings["holdout"], VIEWS), SceneIndex([source], "all")
+    heldout, trained = (SceneIndex([source], part, settings["holdout"], VIEWS) for part in ("heldout", "train"))
+    everything = SceneIndex([source], "all")
+    # Without contrast: some of them predict none.
+    config = replace(config, contrast=False)
     mutual = replace(config, ratio=ALL_MASKED, reference_ratio=ALL_MASKED)
     drawn: dict[int, tuple[GainSamples, GainSamples]] = {}
     gains: dict[str, tuple[Gain, Gain]] = {}
@@ -111,32 +122,45 @@ def _of_source(
             one, other = (gain_samples(heldout, everything, asked, side, p) for asked in (config, mutual))
             drawn[p] = one, other
         predict = gain_predictor(backbone.model, device)  # type: ignore[arg-type]
-        whole, masked = (cross_view_gain(predict, samples, config.batch, config.seed) for samples in drawn[p])
+        whole, masked = (_gain(predict, samples, config) for samples in drawn[p])
         gains[backbone.name] = whole, masked
-    table, reason = _correspondence(backbones, heldout, config, side)
+    fresh = [before for backbone in backbones if (before := backbone.before_training())]
+    every = [*backbones, *fresh]
+    table, reason = _correspondence(every, heldout, config, side)
+    known = None if table is None else _correspondence(every, trained, config, side)[0]
     scores = {}
     for name, (whole, masked) in gains.items():
-        best, untrained = (_best(table, one) for one in (name, f"{name}{UNTRAINED}"))
-        scores[name] = Score(whole, masked, best, untrained)
+        scores[name] = Score(whole, masked, _chosen(table, known, name), _chosen(table, known, f"{name}{UNTRAINED}"))
     samples = drawn[backbones[0].patch_size][0]
     note = table.notes[0] if table else reason
     return Measured(source.label, scores, table, samples.images[0], samples.mask[0], note)
 
 
+def _gain(predict: Predictor, samples: GainSamples, config: EvaluationConfig) -> Gain:
+    return cross_view_gain(predict, samples, config.batch, config.seed, config.contrast)
+
+
 def _correspondence(
-    backbones: Sequence[FrozenBackbone], heldout: SceneIndex, config: EvaluationConfig, side: int
+    backbones: Sequence[FrozenBackbone], index: SceneIndex, config: EvaluationConfig, side: int
 ) -> tuple[Table | None, str]:
     views, pairs = config.choices()
-    material = Material(heldout, (side, side), None, views, pairs)
+    material = Material(index, (side, side), None, views, pairs)
     suite = find_suite("correspondence")
-    fresh = [before for backbone in backbones if (before := backbone.before_training())]
     try:
         suite.prepare(material, suite.config())
     except DataError as error:
         return None, f"no correspondence: {error}"
-    return suite.run([*backbones, *fresh], material, suite.config()), ""
+    return suite.run(list(backbones), material, suite.config()), ""
 
 
-def _best(table: Table | None, model: str) -> Row | None:
-    rows = [row for row in table.rows if (row.model, row.metric, row.pooling) == (model, METRIC, OURS)] if table else []
-    return max(rows, key=lambda row: row.value, default=None)
+def _chosen(table: Table | None, known: Table | None, model: str) -> Row | None:
+    """The row of a model with the read-out that is best in another table, so that no choice is made on what is measured."""
+    if table is None or known is None:
+        return None
+    best = max(_rows(known, model), key=lambda row: row.value, default=None)
+    wanted = None if best is None else (best.readout, best.layer)
+    return next((row for row in _rows(table, model) if (row.readout, row.layer) == wanted), None)
+
+
+def _rows(table: Table, model: str) -> list[Row]:
+    return [row for row in table.rows if (row.model, row.metric, row.pooling) == (model, METRIC, OURS)]

@@ -23,8 +23,9 @@ def told(recipes: Sequence[Recipe], trained: Mapping[str, Trained], measured: Se
     for source in measured:
         hidden = f"{100 * ALL_MASKED:.0f} %"
         note = (
-            f"Gain: with two whole references; and with {hidden} of every view hidden. {METRIC}: the best read-out of each. "
-            "In brackets, 95 % intervals."
+            f"Gain: with two whole references; and with {hidden} of every view hidden; the contrast of patches, which some "
+            f"do not predict, does not count. {METRIC}: by the read-out of each that is best on frames that were trained "
+            "on. In brackets, 95 % intervals."
         )
         parts += [f"## Held out: {source.label}", "", f"{source.note} {note}", "", *_lines(_scores(source)), ""]
     return "\n".join(parts)
@@ -47,9 +48,9 @@ def _scores(source: Measured) -> Cells:
     rows = [["recipe", "gain", "gain, all views masked", METRIC, "read from", "untrained"]]
     for name, score in source.scores.items():
         pck = ["–"] * 3
-        if score.best is not None:
-            where = score.best.readout + ("" if score.best.layer is None else f", layer {score.best.layer}")
-            pck = [_share(score.best), where, "–" if score.untrained is None else f"{100 * score.untrained.value:.1f} %"]
+        if score.pck is not None:
+            where = score.pck.readout + ("" if score.pck.layer is None else f", layer {score.pck.layer}")
+            pck = [_share(score.pck), where, "–" if score.untrained is None else f"{100 * score.untrained.value:.1f} %"]
         rows.append([name, _gain(score.gain), _gain(score.all_masked), *pck])
     return rows
 

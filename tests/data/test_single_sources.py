@@ -13,9 +13,12 @@ from muskie.data.augmentation import Augmentation
 from muskie.data.dataset import LoadSampler, ViewDataset
 from muskie.data.index import HoldOut, SceneIndex
 from muskie.data.loading import SceneLoader, build_sources
+from muskie.data.mixture import ANY, SEVERAL, SINGLE
 from muskie.data.plan import StepPlan
+from muskie.data.posed_dataset import GeometryCrops, PosedDataset
 from muskie.data.scene import SceneSource
 from muskie.data.shards.order import Turn
+from muskie.data.sources.synthetic import SyntheticRooms
 from muskie.data.turns import BatchLayout
 from muskie.errors import ConfigError, DataError
 
@@ -70,7 +73,38 @@ def test_a_single_view_of_a_range_is_not_of_the_share() -> None:
     """`view_range` may begin at one: such loads are of scenes, unless a share of single views is asked for."""
     steps = plan(view_range=(1, 2), single=0.0)
     assert {steps.loaded_views(load) for load in range(50)} == {1, 2}
-    assert not any(map(steps.single_views, range(50)))
+    assert {steps.views_of(load) for load in range(50)} == {SEVERAL}
+    both = plan(view_range=(1, 2), single=0.3, steps=1000)
+    alone = [load for load in range(1000) if both.loaded_views(load) == 1]
+    share = [load for load in alone if both.views_of(load) == SINGLE]
+    assert 240 < len(share) < 360 and len(alone) - len(share) > 240, "the coin of the share, and that of the range"
+
+
+@pytest.mark.parametrize("settings", [{"views": 1, "views_per_scene": (1,), "frames": None, "single": 0.0}, {"single": 1.0}])
+def test_a_method_of_single_views_reads_all_sources(settings: dict[str, Any]) -> None:
+    """MAE beside MuM on the same mixture."""
+    steps = plan(**settings, steps=40)
+    assert {steps.views_of(load) for load in range(40)} == {ANY} and steps.min_frames == 1
+    sources = [Numbered([6] * 9, name="rooms"), single(Numbered([1] * 50, name="photographs"), weight=3)]
+    steps.check_sources(sources)
+    found = sum((names(places) for places in drawn(sources, steps)), Counter())
+    total = sum(found.values())
+    assert abs(found["photographs"] - 0.75 * total) < 4 * (0.75 * 0.25 * total) ** 0.5
+    with pytest.raises(ConfigError, match=r"single=true: no load of this run is of single views"):
+        plan(single=0.0).check_sources(sources)
+
+
+def test_fine_tuning_draws_single_views_of_them_too() -> None:
+    steps = plan(single=0.5, frames=4, view_range=(2, 2), steps=12)
+    rooms, photographs = (SyntheticRooms(scenes=4, frames=count, image_size=16) for count in (4, 1))
+    rooms.config_key, photographs.config_key = "data.sources.rooms", "data.sources.photographs"
+    index = SceneIndex([rooms, single(photographs)], "all", min_frames=2)
+    data = PosedDataset(index, steps, GeometryCrops())
+    with SceneLoader(data, LoadSampler(steps, 8), 0, pin=False) as loader:
+        for load, views in enumerate(loader):
+            wanted = "photographs" if steps.views_of(load) == SINGLE else "rooms"
+            assert set(views.sources) == {wanted} and views.images.shape[1] == (1 if wanted == "photographs" else 2)
+    assert {steps.views_of(load) for load in range(12)} == {SINGLE, SEVERAL}
 
 
 class Stream(Numbered):
@@ -102,7 +136,10 @@ def test_nothing_is_measured_on_them() -> None:
     sources = [Numbered([6] * 9, name="rooms"), single(Numbered([1] * 50, name="photographs"))]
     assert [source.name for source in SceneIndex(sources, "heldout", HoldOut(by="scenes"), 4).sources] == ["rooms"]
     train = SceneIndex(sources, "train", HoldOut(by="scenes"), 4)
-    assert [train.places(source) for source in train.sources] == [7, 40] and train.short == [0, 0]
+    assert [train.places(source) for source in train.sources] == [7, 50] and train.short == [0, 0], "none is held out"
+    frames = SceneIndex([Numbered([6] * 9), single(Numbered([5] * 4, name="photographs"))], "train", HoldOut(0.4), 2)
+    assert [frames.images(source) for source in frames.sources] == [9 * 4, 4 * 5]
+    assert len(frames.place(frames.sources[1], 2).frames) == 5
 
 
 def test_short_scenes_of_others_are_still_told() -> None:

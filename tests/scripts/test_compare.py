@@ -66,7 +66,7 @@ def test_two_recipes_side_by_side_and_the_same_command_again(
         heldout = found[name]["heldout"]["synthetic"]
         assert heldout["gain"]["samples"] == heldout["all_masked"]["samples"] == 4
         assert heldout["gain"] != heldout["all_masked"]
-        assert heldout["best"]["metric"] == heldout["untrained"]["metric"] == "PCK@25px"
+        assert heldout["pck"]["metric"] == heldout["untrained"]["metric"] == "PCK@25px"
     # A model of single views is told nothing by the others.
     alone = found["small_mae"]["heldout"]["synthetic"]["gain"]
     assert alone["gain"] == pytest.approx(0, abs=1e-5) and alone["true"] == pytest.approx(alone["absent"], rel=1e-5)
@@ -78,7 +78,8 @@ def test_two_recipes_side_by_side_and_the_same_command_again(
     monkeypatch.setattr(clock, "_run", lambda *_: pytest.fail("what is there is not trained again"))
     compare.main(words)
     assert capsys.readouterr().out == told
-    assert "is of other settings" in refused(compare, *words, "optim.lr=1e-5")
+    for other in (["optim.lr=1e-5"], ["--minutes", "3"]):
+        assert "is of another comparison: 0.004 min, " in refused(compare, *words, *other)
 
 
 def test_a_run_that_was_stopped_goes_on(compare: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +87,7 @@ def test_a_run_that_was_stopped_goes_on(compare: ModuleType, tmp_path: Path, mon
     recipes = importlib.import_module("comparing.recipes")
     (recipe,) = recipes.read_recipes(["small_mae"], [*TINY, "trainer.save_every=1"])
     (tmp_path / "trial.json").write_text(
-        json.dumps({"words": list(recipe.words), "steps": 4, "seconds_per_step": 0.01}), encoding="utf-8"
+        json.dumps({"words": list(recipe.words), "seconds": 0.08, "steps": 4, "seconds_per_step": 0.01}), encoding="utf-8"
     )
     run, stopped = clock._run, []
 
