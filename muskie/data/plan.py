@@ -170,10 +170,6 @@ class StepPlan:
         counts = list(range(self.view_range[0], self.view_range[1] + 1)) if self.single < 1 else []
         return sorted({*counts, *([1] if self.single else [])})
 
-    def batch(self, batch_size: int) -> int:
-        """Scenes of a rank's micro-batch that counts as large in schedules: images, where the plan counts them."""
-        return batch_size if self.frames is None else self.frames
-
     def scenes(self, load: int) -> int | None:
         """Scenes of a rank's micro-batch of a load; None: the trainer's `batch_size`."""
         return None if self.frames is None else self.frames // self.loaded_views(load)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from muskie.errors import ConfigError
-from muskie.masking.registry import ShapeRequest, find_shape, target_cells
+from muskie.masking.registry import ShapeRequest, find_shape, is_even, list_shapes, target_cells
 
 
 @dataclass(frozen=True)
@@ -90,6 +90,20 @@ class MaskPolicy:
                 f"masks.references is {fixed}: no view is left to mask in steps of {', '.join(map(str, short))} views; "
                 f"it must be below every number of views but 1. Set masks.references to {short[0] - 1} or less, or to "
                 "'draw', or plan more views."
+            )
+
+    def check_even(self) -> None:
+        """See that all masks of a step hide equally many patches, as encoders need that leave these out.
+
+        Raises:
+            ConfigError: a mode does not.
+        """
+        published = ("ellipse",) if self.published else ()  # cut at the border, by that arithmetic
+        if uneven := [mode for mode in self.modes if not is_even(mode) or mode in published]:
+            raise ConfigError(
+                f"masks.modes holds {', '.join(uneven)}{' with masks.published' if published else ''}, whose masks hide now "
+                "more, now fewer patches; this encoder leaves hidden patches out, and needs equally many in every view. "
+                f"Take of {', '.join(mode for mode in list_shapes() if is_even(mode))}, or model.kind=alternating"
             )
 
     def choose(self, rng: np.random.Generator, views: int) -> MaskChoice:

@@ -66,10 +66,15 @@ class ShapeRequest:
 
 MaskShape = Callable[[ShapeRequest], BoolArray]
 _SHAPES: dict[str, MaskShape] = {}
+_UNEVEN: set[str] = set()
 
 
-def mask_shape(name: str) -> Callable[[MaskShape], MaskShape]:
+def mask_shape(name: str, even: bool = True) -> Callable[[MaskShape], MaskShape]:
     """Make a function `ShapeRequest -> bool [N, h, w]` (True = hidden) known as the mask mode `name`.
+
+    Args:
+        name: of the mode.
+        even: whether all N masks hide equally many patches, which encoders need that leave these out.
 
     Raises:
         ConfigError: the name is that of another shape.
@@ -81,6 +86,7 @@ def mask_shape(name: str) -> Callable[[MaskShape], MaskShape]:
         if known is not None and _origin(known) != _origin(shape):
             raise ConfigError(f"The mask shape {name!r} exists already, in {_origin(known)}; choose another name.")
         _SHAPES[name] = shape
+        (_UNEVEN.discard if even else _UNEVEN.add)(name)
         return shape
 
     return register
@@ -88,6 +94,11 @@ def mask_shape(name: str) -> Callable[[MaskShape], MaskShape]:
 
 def _origin(shape: MaskShape) -> str:
     return f"{shape.__module__}.{getattr(shape, '__qualname__', type(shape).__qualname__)}"
+
+
+def is_even(mode: str) -> bool:
+    """Whether all masks of a mode hide equally many patches, so far as its shape says."""
+    return mode not in _UNEVEN
 
 
 def list_shapes() -> list[str]:

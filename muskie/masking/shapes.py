@@ -35,7 +35,7 @@ def random_patches(request: ShapeRequest) -> BoolArray:
     return hide_lowest(order, request.target)
 
 
-@mask_shape("rectangle")
+@mask_shape("rectangle", even=False)
 def rectangle(request: ShapeRequest) -> BoolArray:
     """A filled rectangle of random proportions, anywhere in the grid `[N, h, w]`.
 

@@ -46,6 +46,11 @@ class DecoderConfig:
 
     def __post_init__(self) -> None:
         check_decoder(self)
+        if self.mute_prefix and self.rotate_values:  # both by the rotary table, which would mute the values too
+            raise ConfigError(
+                "model.decoder.mute_prefix=true and model.decoder.rotate_values=true: published weights that need the first "
+                "have no turned values; leave one out"
+            )
 
 
 def check_decoder(c: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from muskie.errors import ConfigError
 from muskie.models.encoded import visible_groups
 
 
@@ -67,16 +68,25 @@ class AttentionCall:
 
 Call = Product | AttentionCall
 
+KNOWN = ("alternating", "frames", "cross")
+"""Kinds of decoders that are counted; the first two of encoders, too."""
+
 
 def training_calls(model: Any, mask: Tensor) -> list[Call]:
     """What a `MaskedViewModel` runs for one batch in training, with the head on the hidden patches alone.
 
     Args:
-        model: of any parts; only shapes are looked at.
+        model: only shapes are looked at.
         mask: bool [B, V, h, w] of the batch, True = hidden.
+
+    Raises:
+        ConfigError: parts of a kind that is not known here.
     """
     scenes, views = mask.shape[:2]
     encoder, decoder = model.encoder.config, None if model.decoder is None else model.decoder.config
+    for part, known in ((encoder, KNOWN[:2]), (decoder, KNOWN)):
+        if part is not None and part.kind not in known:
+            raise ConfigError(f"operations of a part of kind {part.kind!r} cannot be counted, only of {', '.join(known)}")
     length, colours, hidden = mask[0, 0].numel(), 3 * encoder.patch_size**2, int(mask.sum())
     whole = encoder.registers + length
     groups = visible_groups(mask if model.encoder.drops_hidden else None, views)
@@ -91,8 +101,8 @@ def training_calls(model: Any, mask: Tensor) -> list[Call]:
         calls.append(Product(tokens, width, decoder.width))
         if decoder.kind == "cross":
             asked = sum(len(g.views) for g in groups if g.patches is None)
-            # Without a whole view, each asks itself.
-            calls += _cross(decoder, scenes * (views - asked), whole, max(asked, 1) * whole)
+            # Without a whole view, each asks itself; without a masked one, all ask all.
+            calls += _cross(decoder, scenes * ((views - asked) or views), whole, max(asked, 1) * whole)
         else:
             calls += _stack(decoder, scenes, views, whole)
         width = decoder.width

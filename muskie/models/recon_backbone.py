@@ -172,6 +172,7 @@ class FrameBackbone(Backbone):
             self.encoder.norm = nn.Identity()  # type: ignore[assignment]
         self.patch_size, self.depth, self.registers = c.patch_size, c.depth, c.registers
         self.block = BlockConfig(c.width, c.heads, c.mlp_ratio)
+        self.rope_base = c.rope_base
 
     def config(self) -> dict[str, Any]:
         return {**part_settings(self.encoder.config), "kind": "frames"}

@@ -50,7 +50,13 @@ def create_reconstruction_model(backbone: Spec | MaskedViewModel, **settings: An
             arguments.setdefault("init", init)
         given = named_model(arguments, seed).model
     if isinstance(given, MaskedViewModel):
-        kind = OF_ENCODER[given.encoder.config.kind]
+        kind = OF_ENCODER.get(given.encoder.config.kind, "")
+        if not kind:
+            raise ConfigError(
+                f"an encoder of kind {given.encoder.config.kind!r} is no backbone yet, only those of kind "
+                f"{', '.join(OF_ENCODER)}; make a Backbone known by backbone_kind, and name it in OF_ENCODER, both of "
+                "muskie.models.recon_backbone"
+            )
         config, prefix, weights = {"kind": kind, **asdict(given.encoder.config)}, "encoder.", given.encoder.state_dict()
     else:
         extra = {k: v for k, v in arguments.items() if k not in ("name", "label", "pretrained", "seed", "num_classes")}

@@ -25,9 +25,11 @@ class OptimConfig:
 
     Attributes:
         name: `adamw`; or `muon`: Muon for the matrices of the transformer blocks, AdamW for the rest.
-        lr: peak learning rate; None: `base_lr` · global batch / 256, the global batch counted in scenes.
+        lr: peak learning rate; None: `base_lr` · global batch / 256, the global batch counted in scenes, or in images with
+            `plan.frames`.
         base_lr: see `lr`.
         min_lr: learning rate that the cosine ends at.
+        cosine_share: how much of the cosine the run goes through, in (0, 1]; CroCo v2 was stopped halfway, at .5.
         warmup: share of the run spent warming up, in [0, 1).
         warmup_epochs: the same in epochs, instead of `warmup`; needs `trainer.epoch_size`.
         weight_decay: on the weights of linear and convolution layers alone; not on biases, norms and tokens.
@@ -39,6 +41,7 @@ class OptimConfig:
     lr: float | None = None
     base_lr: float = 1e-3
     min_lr: float = 0.0
+    cosine_share: float = 1.0
     warmup: float = 0.05
     warmup_epochs: float | None = None
     weight_decay: float = 0.05
@@ -54,6 +57,7 @@ class OptimConfig:
             "lr": (self.lr is None or 0 < self.lr < math.inf, "more than 0, or null for base_lr · batch / 256"),
             "base_lr": (0 < self.base_lr < math.inf, "more than 0"),
             "min_lr": (0 <= self.min_lr < math.inf, "0 or more"),
+            "cosine_share": (0 < self.cosine_share <= 1, "a share of the cosine in (0, 1], 1: all of it"),
             "warmup": (0 <= self.warmup < 1, "a share of the run in [0, 1)"),
             "warmup_epochs": (self.warmup_epochs is None or 0 <= self.warmup_epochs < math.inf, "0 or more, or null"),
             "weight_decay": (0 <= self.weight_decay < math.inf, "0 or more"),
@@ -78,7 +82,8 @@ class OptimConfig:
     def rate(self, step: int, steps: int, warmup_steps: int, global_batch: int) -> float:
         """The learning rate of step `step` of `steps`."""
         peak = self.peak(global_batch)
-        return peak * warmup_cosine(step, steps, warmup_steps, min(self.min_lr / peak, 1.0))
+        whole = round(steps / self.cosine_share)
+        return peak * warmup_cosine(step, whole, warmup_steps, min(self.min_lr / peak, 1.0))
 
 
 def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:

@@ -32,6 +32,7 @@ class Run(Protocol):
     heldout: Any
     start: Start
     state: dict[str, Any] | None
+    batch: int
     steps: int
     done: int
     folder: Path | None
@@ -102,9 +103,9 @@ def introduction(run: Run) -> Iterator[str]:
     parameters = sum(p.numel() for p in run.model.parameters())
     sources = ", ".join(_described(source, run.train_index) for source in run.sources)
     groups = config.accumulate * run.ranks.world
-    what = f"{config.batch_size * groups} scenes x {run.plan.views} views"
+    what = f"{run.batch * groups} scenes x {run.plan.views} views"
     if run.plan.frames is not None:
-        what = f"{run.plan.frames * groups} images in scenes of {run.plan.counts[0]} to {run.plan.counts[-1]} views"
+        what = f"{run.batch * groups} images in scenes of {run.plan.counts[0]} to {run.plan.counts[-1]} views"
     yield (
         f"{run.name}: {parameters:,} parameters on {run.ranks.world} x {run.ranks.device}; "
         f"data: {sources}; steps {run.done} to {run.steps} of {what} at "

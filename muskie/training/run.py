@@ -75,6 +75,7 @@ class Run(ABC):
             DictConfig({str(key): value for key, value in config.items()} | self.resolved), self.kind
         )
         plan = self.settings["plan"]
+        self.batch = self.trainer_config.batch(plan.get("frames"))
         self.steps = self.trainer_config.total_steps(ranks.world, plan.get("reuse", 1), plan.get("frames"))
         self.plan = StepPlan(patch_size=self.model.patch_size, steps=self.steps, seed=self.settings["seed"], **plan)
         self.task = self.build_task()
@@ -199,8 +200,7 @@ class Run(ABC):
             for line in introduction(self) if ranks.main else ():
                 telemetry.say(line)
             optim, config = self.settings["optim"], self.trainer_config
-            batch = self.plan.batch(config.batch_size)
-            run = RunPlan(self.steps, self.warmup_steps(), self.plan.reuse, len(self.plan.sizes), batch)
+            run = RunPlan(self.steps, self.warmup_steps(), self.plan.reuse, len(self.plan.sizes), self.batch)
             kept = {"past": [dict(entry) for entry in self.heldout.past], **self.kept}
             measures = self.measures(folder)
             watch = DataWatch(self.sources, self.max_unusable, ranks)
@@ -209,7 +209,7 @@ class Run(ABC):
                 trainer.restore(self.state, str(self.start.checkpoint))
             self.state = None  # its memory is as large as the model's and the optimiser's
             first = trainer.step // self.plan.reuse
-            sampler = LoadSampler(self.plan, config.batch_size, config.accumulate, ranks.rank, ranks.world, first)
+            sampler = LoadSampler(self.plan, self.batch, config.accumulate, ranks.rank, ranks.world, first)
             pin = ranks.device.type == "cuda"
             with SceneLoader(self.build_dataset(), sampler, config.workers, pin) as loader:
                 ended = trainer.fit(loader, self.settings_text)
@@ -239,7 +239,7 @@ class Run(ABC):
         config, ranks = self.trainer_config, self.ranks
         plan, sizes = self.plan, len(self.plan.sizes)
         if plan.frames is None:
-            return BatchLayout(config.batch_size, sizes, config.accumulate, ranks.rank, ranks.world)
+            return BatchLayout(self.batch, sizes, config.accumulate, ranks.rank, ranks.world)
         most = plan.frames // plan.counts[0]
         return BatchLayout(most, sizes, config.accumulate, ranks.rank, ranks.world, plan.scenes)
 

@@ -63,6 +63,8 @@ class MaskedViewTask:
     def __init__(self, model: MaskedViewModel, masks: MaskPolicy, objective: MaskedPixels, plan: StepPlan) -> None:
         self.model, self.masks, self.objective, self.plan = model, masks, objective, plan
         masks.check(plan.counts, plan.grids)
+        if model.encoder.drops_hidden:
+            masks.check_even()
 
     def prepare(self, loaded: Views, step: int, group: int) -> MaskedViews:
         """Permutes the views of each loaded scene, deals them into scenes of V views, draws their masks.

@@ -68,7 +68,7 @@ class Trainer:
             ids = [ranks.device.index] if ranks.device.type == "cuda" else None
             self.wrapped = DistributedDataParallel(self.model, device_ids=ids, gradient_as_bucket_view=True)
         self.step = 0
-        self.global_batch = (run.batch or config.batch_size) * config.accumulate * ranks.world
+        self.global_batch = (run.batch or config.batch()) * config.accumulate * ranks.world
         self.guard = FiniteGuard(ranks, config.log_every)
         self.watch = watch or DataWatch([], 1.0, ranks)
         self.window = Window(ranks.device, self.watch.labels)

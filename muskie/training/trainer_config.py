@@ -19,7 +19,7 @@ class TrainerConfig:
         steps: optimiser steps; None: from `epochs` and `epoch_size`.
         epochs: passes of `epoch_size` loaded scenes each, over all ranks; None: 1. `steps` goes before.
         epoch_size: scenes; with `plan.frames`, images.
-        batch_size: scenes that a rank loads for one micro-batch, at each size; `plan.frames` stands in its place.
+        batch_size: scenes that a rank loads for one micro-batch, at each size; None: `plan.frames` says how many images.
         accumulate: micro-batches of an optimiser step.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
         precision: `auto` (bf16 on GPUs that have it, else fp32), `fp32`, `bf16`, `fp16`.
@@ -35,7 +35,7 @@ class TrainerConfig:
     steps: int | None = None
     epochs: float | None = None
     epoch_size: int = 100_000
-    batch_size: int = 8
+    batch_size: int | None = 8
     accumulate: int = 1
     device: str = "auto"
     precision: str = "auto"
@@ -50,7 +50,8 @@ class TrainerConfig:
     keep_every: int = 0
 
     def __post_init__(self) -> None:
-        least = dict.fromkeys(("batch_size", "accumulate", "log_every", "epoch_size"), 1)
+        least = dict.fromkeys(("accumulate", "log_every", "epoch_size"), 1)
+        least |= {} if self.batch_size is None else {"batch_size": 1}
         least |= dict.fromkeys(("workers", "cache_mb", "eval_every", "save_every", "picture_every", "keep_every"), 0)
         problems = [
             f"trainer.{n}={getattr(self, n)}: expected at least {k}" for n, k in least.items() if getattr(self, n) < k
@@ -68,10 +69,24 @@ class TrainerConfig:
         if problems:
             raise ConfigError("\n".join(problems))
 
+    def batch(self, frames: int | None = None) -> int:
+        """A rank's micro-batch, in scenes, or with `plan.frames` in images.
+
+        Raises:
+            ConfigError: both are given, or none.
+        """
+        if self.batch_size is None and frames is None:
+            raise ConfigError("trainer.batch_size=null: give a number of scenes, or with plan.frames one of images")
+        if self.batch_size is not None and frames is not None:
+            raise ConfigError(
+                f"plan.frames={frames} counts images, and trainer.batch_size={self.batch_size} scenes: give plan.frames "
+                "alone, and trainer.batch_size=null"
+            )
+        return self.batch_size or frames or 1
+
     def steps_per_epoch(self, world: int, reuse: int, frames: int | None = None) -> int:
         """Optimiser steps in which `epoch_size` scenes are loaded once; with `plan.frames`, so many images."""
-        batch = self.batch_size if frames is None else frames
-        return max(self.epoch_size // (batch * self.accumulate * world), 1) * reuse
+        return max(self.epoch_size // (self.batch(frames) * self.accumulate * world), 1) * reuse
 
     def total_steps(self, world: int, reuse: int, frames: int | None = None) -> int:
         """Optimiser steps of the run."""

@@ -67,6 +67,7 @@ def training_data(settings: Mapping[str, Any], steps: int | None = None) -> Trai
         ConfigError, DataError: what of it cannot be used, in words.
     """
     plan, trainer = settings["plan"], settings["trainer"]
+    trainer.batch(plan.get("frames"))  # refuses what does not go together
     steps = trainer.total_steps(1, plan.get("reuse", 1), plan.get("frames")) if steps is None else steps
     whole = StepPlan(patch_size=patch_size(settings), steps=steps, seed=settings["seed"], **plan)
     sources = build_sources(settings["data"])

@@ -35,10 +35,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     # The first load starts the workers.
     data = training_data(settings, (1 + arguments.loads) * settings["plan"].get("reuse", 1))
     plan, trainer = data.plan, settings["trainer"]
-    most = trainer.batch_size if plan.frames is None else plan.frames // plan.counts[0]
+    batch = trainer.batch(plan.frames)
+    most = batch if plan.frames is None else plan.frames // plan.counts[0]
     layout = BatchLayout(most, len(plan.sizes), scenes_of=plan.scenes if plan.frames is not None else None)
     dataset = ViewDataset(data.index, plan, settings["augment"], trainer.cache_mb, layout)
-    loader = SceneLoader(dataset, LoadSampler(plan, trainer.batch_size), trainer.workers, pin=False)
+    loader = SceneLoader(dataset, LoadSampler(plan, batch), trainer.workers, pin=False)
     images = pixels = unreadable = 0
     started = first = time.perf_counter()
     for number, views in enumerate(loader, 1):
@@ -52,8 +53,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "sources": [source.name for source in data.sources],
         "sizes": list(plan.sizes),
-        "views": plan.views,
+        "views": plan.views if plan.frames is None else plan.counts,
         "batch_size": trainer.batch_size,
+        "frames": plan.frames,
         "workers": trainer.workers,
         "loads": arguments.loads,
         "first_load_s": first - started,
@@ -65,7 +67,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def show(result: dict[str, Any]) -> None:
     """Prints the fields of `measure` for people."""
-    shape = f"{result['batch_size']} x {result['views']} views at {'+'.join(map(str, result['sizes']))} px"
+    shape = f"{result['batch_size']} x {result['views']} views"
+    if result["frames"] is not None:
+        shape = f"{result['frames']} images in scenes of {result['views'][0]} to {result['views'][-1]} views"
+    shape += f" at {'+'.join(map(str, result['sizes']))} px"
     print(f"{'+'.join(result['sources'])}, {shape}, workers: {result['workers']}")
     row("images/s", f"{result['images_per_s']:.1f} over {result['loads']} loads")
     row("megapixels/s", f"{result['megapixels_per_s']:.2f}")

@@ -53,7 +53,7 @@ class DrawnSamples:
     def _scenes(self, load: int) -> int:
         """How many scenes a load has, of each size."""
         trainer = self.data.settings["trainer"]
-        return int((self.data.plan.scenes(load) or trainer.batch_size) * trainer.accumulate)
+        return int((self.data.plan.scenes(load) or trainer.batch()) * trainer.accumulate)
 
     def _place(self, number: int) -> tuple[int, int] | None:
         """The load that has sample `number`, and its number there."""

@@ -90,6 +90,41 @@ def test_references_may_be_masked_too() -> None:
         GainConfig(reference_ratio=1.0)
 
 
+def test_without_contrast_only_the_pattern_of_a_patch_counts() -> None:
+    """Whoever predicts every patch at some contrast of its own, as MuM, CroCo and MAE do, has found all; who predicts
+    something unrelated to it, nothing."""
+    samples = random_samples(12)
+    generator = torch.Generator().manual_seed(0)
+
+    def faded(images: Tensor, mask: Tensor) -> Tensor:
+        truth = patchify(images.double() / 255, SIZE // 4)[mask.flatten(2)]
+        return 0.3 + truth * (0.1 + torch.rand(len(truth), 1, generator=generator, dtype=torch.float64))
+
+    patch = samples.mask.shape[-1]
+    assert SIZE // patch == PATCH
+    whole, _ = errors(faded, samples.images, samples.mask, 4, 2)
+    pattern, raw = errors(faded, samples.images, samples.mask, 4, 2, contrast=False)
+    assert pattern.max() < 1e-12 < 1e-3 < whole.min() and raw.min() > 0.01
+    # By hand: the least squares of a number for each patch.
+    noisy = blend(0.4, noise=0.2)
+    found, _ = errors(noisy, samples.images, samples.mask, 12, 2, contrast=False)
+    predicted = noisy(samples.images, samples.mask).numpy()
+    truth = patchify(samples.images.double() / 255, PATCH)[samples.mask.flatten(2)].numpy()
+    at, counts = 0, samples.mask.flatten(1).sum(1).tolist()
+    for number, count in enumerate(counts):
+        squares = []
+        for p, t in zip(predicted[at : at + count], truth[at : at + count], strict=True):
+            p, t = (2 * (x.reshape(3, -1) - x.reshape(3, -1).mean(1, keepdims=True)).ravel() for x in (p, t))
+            scale = max(np.linalg.lstsq(p[:, None], t, rcond=None)[0][0], 0)
+            squares.append(((scale * p - t) ** 2).mean())
+        assert found[number] == pytest.approx(np.mean(squares), rel=1e-9)
+        at += count
+    # Nothing predicted is nothing found, and no error of arithmetic.
+    zero, _ = errors(lambda i, m: torch.zeros(int(m.sum()), 3 * PATCH**2), samples.images, samples.mask, 4, 2, False)
+    everything, _ = errors(blend(0.0), samples.images, samples.mask, 4, 2, False)
+    assert zero.isfinite().all() and (zero >= everything - 1e-12).all()
+
+
 def test_samples_are_four_views_of_a_held_out_window() -> None:
     samples = sampled(Noise([40, 60]), samples=40)
     assert samples.images.shape == (40, 4, 3, SIZE, SIZE) and samples.images.dtype == torch.uint8

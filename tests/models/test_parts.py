@@ -16,7 +16,9 @@ from muskie.errors import ConfigError
 from muskie.models.blocks import BlockConfig, FrameStack
 from muskie.models.decoder import Decoder, check_decoder
 from muskie.models.encoded import Encoded
+from muskie.models.flops import training_calls
 from muskie.models.parts import DECODERS, ENCODERS, decoder_kind, encoder_kind
+from muskie.models.recon_load import create_reconstruction_model
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,19 @@ def test_an_encoder_from_elsewhere() -> None:
         ours = muskie.create_model("mae_vitb", **shape).eval().forward_features(images.flip(-1)).patches
         theirs = muskie.create_model("mae_vitb", kind="somebodys", **shape).eval().forward_features(images).patches
         torch.testing.assert_close(theirs, ours, rtol=0, atol=0)
+        model = muskie.create_model("mae_vitb", kind="somebodys", **shape)
+        with pytest.raises(ConfigError, match="encoder of kind 'somebodys' is no backbone yet, only those of"):
+            create_reconstruction_model(model)
+        with pytest.raises(ConfigError, match="a part of kind 'somebodys' cannot be counted"):
+            training_calls(model, torch.zeros(1, 1, 1, 2, dtype=torch.bool))
     finally:
         del ENCODERS["somebodys"]
+
+
+def test_a_backbone_has_the_rotary_base_of_its_encoder() -> None:
+    for name in ("mum_vitb16", "muskie_tiny"):
+        model = muskie.create_model(name, width=24, depth=1, heads=2, patch_size=8, rope_base=50.0, decoder={"depth": 0})
+        assert create_reconstruction_model(model, decoder_depth=1, features=8).backbone.rope_base == 50
 
 
 @pytest.mark.parametrize(

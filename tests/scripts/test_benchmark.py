@@ -84,6 +84,13 @@ def test_formulas_of_other_methods_too(name: str, hidden: list[int]) -> None:
     check_formulas(model, torch.rand(2, len(hidden), 3, 24, 32), mask.view(2, -1, 3, 4))
 
 
+def test_formulas_of_a_decoder_that_is_asked_by_all_views() -> None:
+    """Cross-attention after an encoder that leaves nothing out: no view is whole, so all views ask all."""
+    decoder = {"kind": "cross", "depth": 2, "width": 64, "heads": 2}
+    model = create_model("muskie_tiny", depth=1, decoder=decoder)
+    check_formulas(model, torch.rand(2, 3, 3, 16, 24), torch.rand(2, 3, 2, 3) < 0.6)
+
+
 def test_bare_calls_do_the_operations_of_a_step() -> None:
     step = tiny_step(32, 64)
     operations = sum(call.forward + call.backward for call in step.calls)

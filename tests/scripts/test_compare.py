@@ -105,7 +105,10 @@ def test_a_run_that_was_stopped_goes_on(compare: ModuleType, tmp_path: Path, mon
     monkeypatch.setattr(clock, "_run", stop_once)
     with pytest.raises(ConfigError, match="stopped"):
         clock.train(recipe, tmp_path, 0.08)
+    before = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     took = clock.train(recipe, tmp_path, 0.08)
+    after = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert before and after[0] == before[0], "its seconds, too, are those of the first call: it was not trained again"
     assert took.steps == 8 and took.processor_seconds is None, "not all of it was seen"
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "train/loss" in line] == list(range(1, 9))
@@ -114,6 +117,26 @@ def test_a_run_that_was_stopped_goes_on(compare: ModuleType, tmp_path: Path, mon
 def test_a_recipe_that_fails_says_why(compare: ModuleType, tmp_path: Path) -> None:
     message = refused(compare, "small_mae", *TINY, "--minutes", "1", "--out", str(tmp_path / "o"), "trainer.device=cuda:77")
     assert "small_mae failed after " in message and "cuda" in message and "trial.log" in message
+
+
+def test_photographs_for_single_views(compare: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MuM and MAE read them; Muskie cannot, which is told before anything is trained; nothing is measured on them."""
+    (tmp_path / "configs" / "data").mkdir(parents=True)
+    rooms = "_target_: muskie.data.sources.synthetic.SyntheticRooms, scenes: 6, image_size: 16"
+    (tmp_path / "configs" / "data" / "mixed.yaml").write_text(
+        f"sources:\n  rooms: {{{rooms}, frames: 20}}\n  photos: {{{rooms}, frames: 1, single: true}}\n"
+    )
+    measures, recipes = (importlib.import_module(f"comparing.{name}") for name in ("measures", "recipes"))
+    words = ["data=mixed", *(word for word in TINY if not word.startswith("data"))]
+    found = recipes.read_recipes(["small_mum", "small_mae", "small_muskie"], words, tmp_path / "configs")
+    for recipe in found[:2]:
+        measures.check_data(recipe.name, recipe.settings)
+    with pytest.raises(ConfigError, match=r"small_muskie: data.sources.photos.single=true: no load of this run"):
+        measures.check_data(found[2].name, found[2].settings)
+    asked: list[str] = []
+    monkeypatch.setattr(measures, "_of_source", lambda backbones, source, *_: asked.append(source.label))
+    measures.measure([], found[0].settings, None)
+    assert asked == ["rooms"]
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ SMALL = [
     "trainer.compile=false",
 ]
 DECODER = ["model.decoder.width=16", "model.decoder.depth=1", "model.decoder.heads=2"]
-FRAMES = ["plan.frames=6", "plan.view_range=[2,4]"]
+FRAMES = ["plan.frames=6", "plan.view_range=[2,4]", "trainer.batch_size=null"]
 
 
 def words(recipe: str, *more: str) -> list[str]:
@@ -72,11 +72,12 @@ def test_the_schedule_of_mum_is_that_of_its_paper(tmp_path: Path) -> None:
     run = pretraining(["experiment=mum_vitl", *(w for w in SMALL if "batch" not in w), *DECODER, "data.frames=30"])
     settings, plan = run.settings, run.plan
     assert run.steps == 500_000 and run.warmup_steps() == 25_000 and plan.counts == [1, *range(2, 25)]
-    assert plan.frames == 96 and plan.batch(run.trainer_config.batch_size) * 64 == 6144 and plan.single == 0.1
+    assert plan.frames == 96 and run.batch * 64 == 6144 and plan.single == 0.1
     assert settings["optim"].base_lr * 6144 / 256 == pytest.approx(2.4e-3) and settings["optim"].lr is None
     assert run.task.masks.references == 0 and run.task.masks.ratios == (0.75,)
     assert not run.model.confidence and run.model.patch_norm
-    short = pretraining(["experiment=mum_vitb_ablation", *SMALL, *DECODER, "data.frames=30", f"output_dir={tmp_path}"])
+    small = [word for word in SMALL if "batch" not in word]
+    short = pretraining(["experiment=mum_vitb_ablation", *small, *DECODER, "data.frames=30", f"output_dir={tmp_path}"])
     assert short.steps == 100_000 and short.plan == type(short.plan)(**{**vars(plan), "steps": 100_000})
 
 
@@ -198,6 +199,75 @@ def test_optimisers_take_every_parameter() -> None:
     for name in ("mum_vitb16", "croco_v2_vitb", "mae_vitb"):
         model = muskie.create_model(name, width=32, depth=1, heads=2, decoder={"width": 16, "depth": 1, "heads": 2})
         for optimiser in ("adamw", "muon"):
-            groups = build_optimizer(model, OptimConfig(name=optimiser)).param_groups
-            taken = [id(parameter) for group in groups for parameter in group["params"]]
+            built = build_optimizer(model, OptimConfig(name=optimiser))
+            taken = [id(parameter) for group in built.param_groups for parameter in group["params"]]
             assert sorted(taken) == sorted(map(id, model.parameters()))
+        of_blocks = [
+            id(weight) for part in (model.encoder, model.decoder) for weight in part.blocks.parameters() if weight.ndim == 2
+        ]
+        by_muon = [id(weight) for group in built.muon.param_groups for weight in group["params"]]
+        assert sorted(by_muon) == sorted(of_blocks) and len(of_blocks) > 7
+
+
+PINNED = {
+    "croco_v2": {
+        "masks": ((0.9,), 1), "counts": [2], "lr": (1.5e-4, 0.096, 0.5, 0.05), "augment": (0.5, 1.0, 0.5, 0.4),
+        "steps": 500_000, "peak": (512, 3e-4), "model": "croco_v2_vitl", "sizes": [224],
+    },
+    "mae": {
+        "masks": ((0.75,), 0), "counts": [1], "lr": (1.5e-4, 0.05, 1.0, 0.05), "augment": (0.2, 1.3333, 0.5, 0.0),
+        "steps": 250_000, "peak": (4096, 2.4e-3), "model": "mae_vitl", "sizes": [224],
+    },
+}  # fmt: skip
+"""As their papers have them: 800 epochs of 1,281,167 images at 4,096 a step are 250,228 steps of MAE, and 40 epochs are
+warm-up; CroCo v2 trained for 125 epochs of a cosine over 250, 12 of them warm-up."""
+
+
+@pytest.mark.parametrize("recipe", PINNED)
+def test_recipes_are_those_of_the_papers(recipe: str) -> None:
+    small = [word for word in SMALL if not word.startswith(("plan.sizes", "model.width", "model.depth"))]
+    run = pretraining([f"experiment={recipe}", *small, "model.width=32", "model.depth=1", *DECODER, "plan.sizes=[224]"])
+    wanted, optim, augment = PINNED[recipe], run.settings["optim"], run.settings["augment"]
+    assert (run.task.masks.ratios, run.task.masks.references) == wanted["masks"] and run.task.masks.modes == ("random",)
+    assert run.plan.counts == wanted["counts"] and run.steps == wanted["steps"] and optim.clip == 0
+    assert (optim.base_lr, optim.warmup, optim.cosine_share, optim.weight_decay) == wanted["lr"] and optim.lr is None
+    assert (augment.min_area, augment.distortion, augment.flip_x, augment.jitter) == wanted["augment"]
+    batch, peak = wanted["peak"]
+    assert optim.peak(batch) == pytest.approx(peak)
+    written = OmegaConf.load(REPOSITORY / "configs" / "experiment" / f"{recipe}.yaml")
+    assert list(written.plan.sizes) == wanted["sizes"] and written.trainer.batch_size == 64
+    assert written.defaults[0]["override /model"] == wanted["model"]
+    assert run.model.patch_norm and not run.model.confidence
+
+
+def test_what_does_not_go_together_is_told() -> None:
+    both = words("mum_vitb_ablation", "trainer.batch_size=4")
+    with pytest.raises(ConfigError, match=r"plan.frames=6 counts images, and trainer.batch_size=4 scenes"):
+        pretraining(both)
+    with pytest.raises(ConfigError, match=r"trainer.batch_size=null: give a number of scenes, or with plan.frames"):
+        pretraining(words("mae", "trainer.batch_size=null"))
+    uneven = ["masks.modes=[random,rectangle]", "masks.ratios=[.75,.75]"]
+    with pytest.raises(ConfigError, match=r"masks.modes holds rectangle, .*Take of blob, ellipse, random, random_walk"):
+        pretraining(words("mae", *uneven))
+    pretraining(words("muskie_base", *uneven))
+    with pytest.raises(ConfigError, match=r"masks.modes holds ellipse with masks.published"):
+        pretraining(words("mae", "masks.modes=[ellipse]", "masks.ratios=[.5]", "masks.published=true"))
+    with pytest.raises(ConfigError, match=r"mute_prefix=true and model.decoder.rotate_values=true"):
+        pretraining(words("mum_vitb_ablation", "model.decoder.mute_prefix=true", "model.decoder.rotate_values=true"))
+
+
+def test_epochs_count_images_under_a_frame_budget() -> None:
+    run = pretraining(words("mum_vitb_ablation", "trainer.steps=null", "trainer.epochs=2", "trainer.epoch_size=600",
+                            "trainer.accumulate=2", "optim.warmup_epochs=0.5"))  # fmt: skip
+    assert run.steps == 2 * 600 // 12 and run.warmup_steps() == 25 and run.batch == 6
+
+
+def test_half_a_cosine() -> None:
+    """At the end of the run the rate is where a cosine of twice as many steps is halfway: at half of the peak."""
+    from muskie.training.optim import OptimConfig
+
+    half, whole = OptimConfig(lr=1.0, cosine_share=0.5), OptimConfig(lr=1.0)
+    assert half.rate(99, 100, 0, 1) == whole.rate(99, 200, 0, 1) == pytest.approx(0.5, abs=0.01)
+    assert half.rate(4, 100, 10, 1) == whole.rate(4, 100, 10, 1), "the warm-up is as long"
+    with pytest.raises(ConfigError, match=r"optim.cosine_share=0: expected a share of the cosine"):
+        OptimConfig(cosine_share=0)
