@@ -24,6 +24,7 @@ from muskie.masking import MaskPolicy
 from muskie.models.variants import create_model
 from muskie.objectives.pixels import MaskedPixels
 from muskie.training.tasks import MaskedViewTask
+from muskie.training.trainer_config import TrainerConfig
 
 MUM: dict[str, Any] = {"patch_size": 8, "steps": 4000, "sizes": [16], "frames": 96, "view_range": (2, 24)}
 
@@ -220,7 +221,8 @@ def test_scenes_must_have_the_views_that_are_read() -> None:
 
 
 def test_images_count_in_schedules() -> None:
-    assert plan().batch(8) == 96 and StepPlan(patch_size=8, steps=1, sizes=[16]).batch(8) == 8
+    assert TrainerConfig(batch_size=None).batch(96) == 96 and TrainerConfig(batch_size=8).batch() == 8
+    assert TrainerConfig(batch_size=None, epoch_size=960).steps_per_epoch(2, 3, 96) == 5 * 3
 
 
 @pytest.mark.parametrize(
