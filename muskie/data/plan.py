@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -182,10 +183,7 @@ class StepPlan:
         """How many views of each scene are loaded, and whether the load is of the `single` share."""
         if self.frames is None:
             return self.views, False
-        rng = stream(self.seed, "loaded views", load)
-        if rng.random() < self.single:
-            return 1, True
-        return int(rng.integers(self.view_range[0], self.view_range[1] + 1)), False
+        return _drawn_views(self.seed, load, self.single, self.view_range[0], self.view_range[1])
 
     def views_of(self, load: int) -> str:
         """What a load is of, as `muskie.data.mixture.Mixture.draw` takes it."""
@@ -255,3 +253,11 @@ class StepPlan:
             raise ConfigError(f"plan.aspect_ratios: {ratio!r} leaves less than one patch of {self.patch_size} pixels")
         height, width = (max(round(side / self.patch_size), 1) * self.patch_size for side in sides)
         return height, width
+
+
+@lru_cache(maxsize=1024)  # every sample of a load asks, and a stream that is continued asks for all loads that came before
+def _drawn_views(seed: int, load: int, single: float, least: int, most: int) -> tuple[int, bool]:
+    rng = stream(seed, "loaded views", load)
+    if rng.random() < single:
+        return 1, True
+    return int(rng.integers(least, most + 1)), False
