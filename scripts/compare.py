@@ -18,14 +18,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from comparing.clock import Trained, train, trial
 from comparing.measures import check_data, measure
 from comparing.recipes import read_recipes
-from comparing.tables import told, write
+from comparing.tables import check_names, told, write
 from visualizing.models import fill_ins
 from visualizing.writing import check_out, write_page
 
@@ -41,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("words", nargs="+", metavar="recipe | key=value", help="recipes, and overrides for all of them")
     parser.add_argument("--config-dir", type=Path, help="a folder with YAML files of your own, e.g. experiment/mine.yaml")
     parser.add_argument("--minutes", type=float, required=True, help="of training, for each recipe")
-    parser.add_argument("--out", type=Path, help="folder (default: outputs/compare-<time>)")
+    parser.add_argument("--out", type=Path, help="folder (default: outputs/compare, and the recipes)")
     return parser
 
 
@@ -56,12 +55,15 @@ def compare(arguments: argparse.Namespace) -> str:
     settings = recipes[0].settings
     for recipe in recipes:
         check_data(recipe.name, recipe.settings)
-    out: Path = arguments.out or Path("outputs") / f"compare-{time.strftime('%Y%m%d-%H%M%S')}"
+    out: Path = arguments.out or Path("outputs") / "-".join(["compare", *names])
     check_out(out)
+    check_names(out, names)
     trained: dict[str, Trained] = {}
     seconds = 60 * arguments.minutes
+    print(f"in {out}; the same command goes on there when it was stopped", file=sys.stderr)
     for recipe in recipes:
-        print(f"{recipe.name}: {1000 * trial(recipe, out / recipe.name, seconds):.0f} ms a step", file=sys.stderr)
+        print(f"{recipe.name}: how long does a step take? log in {out / recipe.name / 'trial.log'}", file=sys.stderr)
+        print(f"  {1000 * trial(recipe, out / recipe.name, seconds):.0f} ms a step", file=sys.stderr)
     for recipe in recipes:
         print(f"{recipe.name}: {recipe.parameters:,} parameters; log in {out / recipe.name / 'run.log'}", file=sys.stderr)
         took = trained[recipe.name] = train(recipe, out / recipe.name, seconds)

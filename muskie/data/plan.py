@@ -145,7 +145,7 @@ class StepPlan:
         if len(self.view_range) != 2 or not 1 <= self.view_range[0] <= self.view_range[1] <= self.frames:
             raise ConfigError(
                 f"plan.view_range={list(self.view_range)}: expected the fewest and the most views, 1 to plan.frames="
-                f"{self.frames}"
+                f"{self.frames}, e.g. plan.view_range=[{min(2, self.frames)},{self.frames}]"
             )
         if not 0 <= self.single <= 1:
             raise ConfigError(f"plan.single={self.single}: expected a share in [0, 1]")
@@ -205,8 +205,8 @@ class StepPlan:
         alone = [source.config_key for source in sources if source.single]
         if alone and not (self.single or self.only_single):
             raise ConfigError(
-                f"{alone[0]}.single=true: no load of this run is of single views; give plan.single=0.1 with plan.frames, or "
-                "leave the source out"
+                f"{alone[0]}.single=true: no load of this run is of single views; leave the source out, or, for a "
+                "method that learns from single views beside others, give plan.single=0.1 with plan.frames"
             )
 
     @property

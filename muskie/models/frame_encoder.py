@@ -155,7 +155,10 @@ class FrameEncoder(PatchEmbedding):
         alone = images.ndim == 4
         encoded = self(images[:, None] if alone else images, mask)
         if len(encoded.tokens) > 1:
-            raise ConfigError("the views of this mask have different numbers of visible patches; take them one by one")
+            raise ConfigError(
+                "the views of this mask have different numbers of visible patches; take them one by one, "
+                "images[:, v : v + 1] with mask[:, v : v + 1]"
+            )
         tokens = encoded.tokens[0][:, 0] if alone else encoded.tokens[0]
         registers, patches = tokens.split([encoded.prefix, tokens.shape[-2] - encoded.prefix], dim=-2)
         return Features(patches, registers, self.config.class_token)

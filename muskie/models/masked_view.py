@@ -193,5 +193,6 @@ def shapes(encoder: Mapping[str, Any], decoder: Mapping[str, Any] | None) -> tup
     Raises:
         ConfigError: an unknown kind or field, or a value out of range.
     """
-    first = part_config(ENCODERS, encoder, "alternating", "model")
+    beside = ("decoder", "confidence", "patch_norm")
+    first = part_config(ENCODERS, encoder, "alternating", "model", beside)
     return first, part_config(DECODERS, {"rope_base": first.rope_base, **(decoder or {})}, "alternating", "model.decoder")

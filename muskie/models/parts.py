@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import importlib
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -17,6 +18,9 @@ DECODERS: dict[str, tuple[type, Maker]] = {}
 
 def encoder_kind(kind: str, config: type) -> Callable[[Maker], Maker]:
     """Makes a class known as an encoder; it is called with its `config`, a dataclass with a class variable `kind`, the same.
+
+    A part in a package of its own is called by its import path, `kind = "my_package.my_part.MyEncoder"`: whoever loads its
+    weights then imports it.
 
     Raises:
         ConfigError: `config` is of another kind.
@@ -56,7 +60,13 @@ def every_field(table: Mapping[str, tuple[type, Maker]]) -> dict[str, Any]:
     return {"kind": str, **{name: hint for config, _ in table.values() for name, hint in schema(config).items()}}
 
 
-def part_config(table: Mapping[str, tuple[type, Maker]], given: Mapping[str, Any], default: str, section: str) -> Any:
+def part_config(
+    table: Mapping[str, tuple[type, Maker]],
+    given: Mapping[str, Any],
+    default: str,
+    section: str,
+    beside: Collection[str] = (),
+) -> Any:
     """The shape of a part: `kind` and the fields of that kind's dataclass.
 
     Args:
@@ -64,17 +74,35 @@ def part_config(table: Mapping[str, tuple[type, Maker]], given: Mapping[str, Any
         given: as the user wrote it.
         default: the kind, where none is given.
         section: what errors call it, e.g. `"model"`.
+        beside: other words that the user may have meant.
 
     Raises:
         ConfigError: an unknown kind or field, with the nearest known one, or a value that cannot be used.
     """
     values = dict(given)
     kind = values.pop("kind", default)
+    if kind not in table and "." in str(kind):
+        _import(str(kind), section)
     if kind not in table:
-        raise ConfigError(f"{section}.kind={kind!r} is unknown{nearest(str(kind), table)}")
+        hint = nearest(str(kind), table)
+        raise ConfigError(
+            f"{section}.kind={kind!r} is unknown{hint}, or the import path of a part of your own, which must be its kind"
+        )
     config = table[kind][0]
     known = {field.name for field in fields(config)}
     for key in values:
         if key not in known:
-            raise ConfigError(f"{section}.{key} is unknown{nearest(key, known, section)}")
+            raise ConfigError(f"{section}.{key} is unknown{nearest(key, {*known, *beside}, section)}")
     return config(**values)
+
+
+def _import(path: str, section: str) -> None:
+    module = path.rpartition(".")[0]
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # the module is there; something that it imports is not
+        raise ConfigError(
+            f"{section}.kind={path!r}: there is no module {error.name!r}; put the folder that holds it on PYTHONPATH"
+        ) from error

@@ -191,7 +191,7 @@ def from_pretrained(folder_or_hub_id: str | Path, **kwargs: Any) -> MaskedViewMo
         if isinstance(folder, Path):
             return _read(folder, **settings)
         return MaskedViewModel.from_pretrained(folder, **settings)
-    except CheckpointError:
+    except (CheckpointError, ConfigError):
         raise
     except RuntimeError as error:  # PyTorch's, which lists the keys
         raise CheckpointError(f"{folder}: {error}") from error

@@ -98,7 +98,7 @@ class MaskedViewTask:
 
     @torch.no_grad()
     def pictures(self, batch: MaskedViews, device: torch.device) -> Mapping[str, Tensor]:
-        """The first scene: originals, what the model sees, what it fills in, and its confidence."""
+        """The first scene: originals, what the model sees, what it fills in, and its confidence, if it says one."""
         from muskie.visualization.masked_views import masked_view_page
 
         images, mask = batch.images[:1], batch.mask[:1]
@@ -106,7 +106,8 @@ class MaskedViewTask:
         self.model.eval()
         pixels, confidence = self.model.reconstruct(images.to(device), mask.to(device))
         self.model.train(was_training)
-        return {"masked_views": masked_view_page(images[0], mask[0], pixels[0].cpu(), confidence[0].cpu())}
+        said = confidence[0].cpu() if self.model.confidence else None
+        return {"masked_views": masked_view_page(images[0], mask[0], pixels[0].cpu(), said)}
 
 
 def deal(images: Tensor, order: Tensor, views: int) -> Tensor:

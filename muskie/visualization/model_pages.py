@@ -43,7 +43,8 @@ def masked_views(backbone: FrozenBackbone, images: Tensor, mask: Tensor, title: 
         raise ValueError(f"{backbone.name} fills in no masked views; only models of ours with a decoder or a head do")
     with backbone.running():
         pixels, confidence = model.reconstruct(images[None].to(backbone.device), mask[None].to(backbone.device))
-    return masked_view_page(images, mask, pixels[0].float().cpu(), confidence[0].float().cpu(), title)
+    said = confidence[0].float().cpu() if model.confidence else None
+    return masked_view_page(images, mask, pixels[0].float().cpu(), said, title)
 
 
 def pca(

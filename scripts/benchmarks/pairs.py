@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+from difflib import get_close_matches
 from typing import Any
 
 from benchmarks.printing import FORM, PRECISIONS, milliseconds, processor, row
@@ -80,6 +81,8 @@ def _read(text: str) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         if not equals or not value:
             raise ConfigError(f"{word!r} of {text!r}: expected key=value, e.g. depth=8")
+        if key not in OF_THE_STEP and (meant := get_close_matches(key, OF_THE_STEP, n=1, cutoff=0.8)):
+            raise ConfigError(f"{word!r} of {text!r}: did you mean {meant[0]}?")
         if key not in OF_THE_STEP:
             *parents, last = key.split(".")
             at = found["shape"]

@@ -56,14 +56,16 @@ class Measured:
         label: its name.
         scores: of each recipe, by its name.
         table: of correspondence; None: it has no depth or cameras, which `note` says.
+        floors: its rows of `METRIC` that no model is needed for.
         images: uint8 [4, 3, H, W], the first sample of the gain.
         mask: bool [4, h, w] of it.
-        note: what was measured on.
+        note: why there is no table.
     """
 
     label: str
     scores: Mapping[str, Score]
     table: Table | None
+    floors: Sequence[Row]
     images: Tensor
     mask: Tensor
     note: str
@@ -132,8 +134,8 @@ def _of_source(
     for name, (whole, masked) in gains.items():
         scores[name] = Score(whole, masked, _chosen(table, known, name), _chosen(table, known, f"{name}{UNTRAINED}"))
     samples = drawn[backbones[0].patch_size][0]
-    note = table.notes[0] if table else reason
-    return Measured(source.label, scores, table, samples.images[0], samples.mask[0], note)
+    floors = [row for row in table.rows if (row.metric, row.pooling, row.readout) == (METRIC, OURS, "")] if table else []
+    return Measured(source.label, scores, table, floors, samples.images[0], samples.mask[0], reason)
 
 
 def _gain(predict: Predictor, samples: GainSamples, config: EvaluationConfig) -> Gain:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,20 +59,40 @@ def read_recipes(names: Sequence[str], overrides: Sequence[str], more: Path | No
     if own:
         raise ConfigError(f"{', '.join(own)}: the comparison sets that itself, by its recipes, --minutes and --out")
     recipes = [_recipe(name, (f"experiment={name}", *overrides), more) for name in names]
-    first = recipes[0]
+    first, problems = recipes[0], []
+    ours = _compared(first)
     for other in recipes[1:]:
-        for key in SAME:
-            if other.settings[key] != first.settings[key]:
-                raise ConfigError(
-                    f"{first.name} and {other.name} differ in {key}: {first.settings[key]} and {other.settings[key]}; give "
-                    f"{key}... for both"
-                )
-        ours, theirs = (sorted(recipe.settings["plan"]["sizes"]) for recipe in (first, other))
-        if ours != theirs:
-            raise ConfigError(
-                f"{first.name} trains at {ours} px and {other.name} at {theirs}; give plan.sizes=[...] for both"
-            )
+        theirs = _compared(other)
+        differ = [key for key in ours if ours[key] != theirs.get(key)] + [key for key in theirs if key not in ours]
+        if differ:
+            said = ", ".join(f"{key}={_word(ours.get(key))} and {_word(theirs.get(key))}" for key in differ)
+            give = " ".join(f"{key}={_word(ours[key])}" for key in differ if key in ours and not key.startswith("data"))
+            give += " data=..." if any(key.startswith("data") for key in differ) else ""
+            problems.append(f"{first.name} and {other.name} differ: {said}; append {give.strip()}")
+    if problems:
+        raise ConfigError("\n".join(problems))
     return recipes
+
+
+def _compared(recipe: Recipe) -> dict[str, Any]:
+    """The settings in which all must agree, by the words that set them."""
+    found: dict[str, Any] = {"plan.sizes": sorted(recipe.settings["plan"]["sizes"])}
+    for section in SAME:
+        found.update(_flat(section, recipe.settings[section]))
+    return found
+
+
+def _flat(path: str, value: Any) -> dict[str, Any]:
+    if is_dataclass(value) and not isinstance(value, type):
+        value = vars(value)
+    if not isinstance(value, Mapping):
+        return {path: list(value) if isinstance(value, tuple) else value}
+    return {key: one for name, inner in value.items() for key, one in _flat(f"{path}.{name}", inner).items()}
+
+
+def _word(value: Any) -> str:
+    """As the command line takes it."""
+    return json.dumps(value, separators=(",", ":")) if value is None or isinstance(value, bool | list) else str(value)
 
 
 def _recipe(name: str, words: tuple[str, ...], more: Path | None) -> Recipe:

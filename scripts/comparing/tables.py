@@ -11,6 +11,7 @@ from typing import Any
 from comparing.clock import Trained
 from comparing.measures import ALL_MASKED, METRIC, Measured
 from comparing.recipes import Recipe
+from muskie.errors import ConfigError
 from muskie.evaluation.cross_view_gain import Gain
 from muskie.evaluation.results import Row
 
@@ -24,10 +25,11 @@ def told(recipes: Sequence[Recipe], trained: Mapping[str, Trained], measured: Se
         hidden = f"{100 * ALL_MASKED:.0f} %"
         note = (
             f"Gain: with two whole references; and with {hidden} of every view hidden; the contrast of patches, which some "
-            f"do not predict, does not count. {METRIC}: by the read-out of each that is best on frames that were trained "
-            "on. In brackets, 95 % intervals."
+            "do not predict, does not count. A model of single views has a gain of 0, whatever it has learned. "
+            f"{METRIC}, in pixels of a picture of 512: by the read-out of each that is best on frames that were trained on."
         )
-        parts += [f"## Held out: {source.label}", "", f"{source.note} {note}", "", *_lines(_scores(source)), ""]
+        notes = [*(source.table.notes if source.table else [source.note]), note]
+        parts += [f"## Held out: {source.label}", "", " ".join(notes), "", *_lines(_scores(source)), ""]
     return "\n".join(parts)
 
 
@@ -52,7 +54,7 @@ def _scores(source: Measured) -> Cells:
             where = score.pck.readout + ("" if score.pck.layer is None else f", layer {score.pck.layer}")
             pck = [_share(score.pck), where, "–" if score.untrained is None else f"{100 * score.untrained.value:.1f} %"]
         rows.append([name, _gain(score.gain), _gain(score.all_masked), *pck])
-    return rows
+    return rows + [[row.model, "–", "–", _share(row), "–", "–"] for row in source.floors]
 
 
 def _gain(gain: Gain) -> str:
@@ -68,6 +70,18 @@ def _lines(cells: Cells) -> list[str]:
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     lines = [f"| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |" for row in cells]
     return [lines[0], f"| {' | '.join('-' * width for width in widths)} |", *lines[1:]]
+
+
+def check_names(folder: Path, names: Sequence[str]) -> None:
+    """See that no recipe is lost of a comparison that the folder holds.
+
+    Raises:
+        ConfigError: it holds one that is not named.
+    """
+    known = folder / "comparison.json"
+    lost = sorted(set(json.loads(known.read_text(encoding="utf-8"))) - set(names)) if known.is_file() else []
+    if lost:
+        raise ConfigError(f"{folder} holds a comparison of {', '.join(lost)} too; name them as well, or give another --out")
 
 
 def write(

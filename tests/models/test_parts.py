@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,37 @@ def test_a_decoder_from_elsewhere(borrowing: None, encoder: str, tmp_path: Path)
     assert all(p.grad is not None for p in model.decoder.blocks.parameters())
 
 
+def test_a_part_by_its_import_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As docs/architecture.md has it: from a file of one's own, whose weights load in a process that has not imported it."""
+    docs = (Path(__file__).parents[2] / "docs" / "architecture.md").read_text()
+    example = docs.split("say `my_package/my_part.py`:\n\n```python\n")[1].split("```")[0]
+    head = (
+        "from dataclasses import dataclass\nfrom typing import ClassVar\nfrom torch import Tensor\n"
+        "from muskie.models.blocks import BlockConfig, FrameStack\nfrom muskie.models.decoder import Decoder\n"
+        "from muskie.models.encoded import Encoded\nfrom muskie.models.parts import decoder_kind\n\n"
+    )
+    (tmp_path / "my_package").mkdir()
+    (tmp_path / "my_package" / "my_part.py").write_text(head + example)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = "my_package.my_part.MyDecoder"
+    shape = {"width": 24, "depth": 1, "heads": 2, "decoder": {"kind": path, "width": 32, "heads": 2}}
+    try:
+        model = muskie.create_model("mum_vitb16", **shape)
+        model.save_pretrained(tmp_path / "saved")
+        del DECODERS[path], sys.modules["my_package.my_part"]
+        again = muskie.from_pretrained(tmp_path / "saved")
+        images, mask = torch.rand(1, 2, 3, 32, 32), torch.tensor([[[[1, 0], [0, 1]], [[0, 1], [1, 0]]]]).bool()
+        with torch.inference_mode():
+            assert torch.equal(again(images, mask).pixels, model.eval()(images, mask).pixels)
+    finally:
+        DECODERS.pop(path, None)
+    with pytest.raises(ConfigError, match=r"kind='my_pakage.Mine': there is no module 'my_pakage'; .*PYTHONPATH"):
+        muskie.create_model("mum_vitb16", decoder={"kind": "my_pakage.Mine"})
+    with pytest.raises(ConfigError, match=r"kind='my_package.my_part.Yours' is unknown.*import path"):
+        muskie.create_model("mum_vitb16", decoder={"kind": "my_package.my_part.Yours"})
+    DECODERS.pop(path, None)
+
+
 def test_an_encoder_from_elsewhere() -> None:
     config, make = ENCODERS["frames"]
     with pytest.raises(
@@ -112,6 +144,8 @@ def test_a_backbone_has_the_rotary_base_of_its_encoder() -> None:
         ({"kind": "frame"}, "model.kind='frame' is unknown; did you mean 'frames'"),
         ({"decoder": {"kind": "crss"}}, "model.decoder.kind='crss' is unknown; did you mean 'cross'"),
         ({"registers": 2}, "model.registers is unknown"),
+        ({"patch_nrm": True}, "did you mean 'model.patch_norm'"),
+        ({"decodr": {}}, "did you mean 'model.decoder'"),
         ({"decoder": {"kind": "cross", "mute_prefix": True}}, "model.decoder.mute_prefix is unknown"),
     ],
 )

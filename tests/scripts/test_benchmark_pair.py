@@ -60,6 +60,7 @@ def test_fewer_patches_are_fewer_operations(benchmark: ModuleType, capsys: pytes
         ("muskie_tiny depth", "'depth' of 'muskie_tiny depth': expected key=value"),
         ("muskie_tiny references=some", "'references=some' of 'muskie_tiny references=some': expected a number"),
         ("muskie_tiny dept=3", "did you mean 'model.depth'"),
+        ("muskie_tiny reference=1", "did you mean references?"),
         ("muskie_tinny", "did you mean 'muskie_tiny'"),
         ("muskie_tiny references=2", "--references 2: expected 0 to 1"),
     ],

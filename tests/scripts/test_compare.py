@@ -50,9 +50,9 @@ def test_two_recipes_side_by_side_and_the_same_command_again(
     compare.main(words)
     told, log = capsys.readouterr()
     assert "## What they took" in told and "## Held out: synthetic" in told
-    rows = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in told.splitlines() if line.startswith("| small")
-    ]
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in told.splitlines() if line.startswith("|")]
+    assert {"same pixel", "random features, patch 4", "perfect matcher, patch 4"} < {row[0] for row in table}
+    rows = [row for row in table if row[0].startswith("small")]
     assert [row[0] for row in rows] == ["small_muskie", "small_mae"] * 2
     found = json.loads((out / "comparison.json").read_text())
     assert list(found) == ["small_muskie", "small_mae"]
@@ -78,6 +78,8 @@ def test_two_recipes_side_by_side_and_the_same_command_again(
     monkeypatch.setattr(clock, "_run", lambda *_: pytest.fail("what is there is not trained again"))
     compare.main(words)
     assert capsys.readouterr().out == told
+    lost = refused(compare, "small_mae", *TINY, "--minutes", "0.004", "--out", str(out))
+    assert "holds a comparison of small_muskie too; name them as well, or give another --out" in lost
     for other in (["optim.lr=1e-5"], ["--minutes", "3"]):
         assert "is of another comparison: 0.004 min, " in refused(compare, *words, *other)
 
@@ -147,7 +149,8 @@ def test_photographs_for_single_views(compare: ModuleType, tmp_path: Path, monke
         (["small_mum", "small_mum", "--minutes", "1"], "small_mum: named twice"),
         (["small_mumm", "--minutes", "1"], "did you mean 'small_mum'"),
         (["small_mum", "trainer.steps=5", "--minutes", "1"], "trainer.steps=5: the comparison sets that itself"),
-        (["small_mum", "mae", "--minutes", "1"], "small_mum and mae differ in"),
+        (["small_mum", "mae", "--minutes", "1"], "holdout.share=0.2 and 0.02, "),
+        (["small_mum", "mae", "--minutes", "1"], "append plan.sizes=[64] holdout.share=0.2 evaluation.samples=128"),
         (["small_mum", "holdout.share=0", "--minutes", "1"], "holdout.share=0 leaves nothing"),
         (["small_mum", "optim.lrr=1", "--minutes", "1"], "did you mean 'optim.lr'"),
     ],
