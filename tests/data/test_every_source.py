@@ -28,7 +28,7 @@ from muskie.data.scene import SceneSource
 LAYOUTS = Path(__file__).parent / "layouts"
 CONFIGS = Path(__file__).resolve().parents[2] / "configs" / "data"
 NAMES = sorted(path.stem for path in LAYOUTS.glob("*.py") if path.stem != "__init__")
-OTHERWISE = {"synthetic", "folder", "pairs", "shards", "sevenscenes_and_rooms"}
+OTHERWISE = {"synthetic", "folder", "pairs", "shards", "sevenscenes_and_rooms", "sevenscenes_and_shards"}
 """Sources without a layout of their own; other files test them."""
 NUMBERS = (0, 2, 4, 6)
 SIDE = 80

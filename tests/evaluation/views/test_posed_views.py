@@ -229,7 +229,7 @@ def test_the_message_names_all_data_sets_that_have_both() -> None:
     named = str(error.value).split("sources with both: data=")[1].split(", ")
     neither = {"folder", "video", "annotations"}
     no_depth = {"pairs", "realestate10k", "dl3dv"}
-    assert {*named} == there - neither - no_depth - {"sevenscenes_and_rooms"} and len(named) == 20
+    assert {*named} == there - neither - no_depth - {"sevenscenes_and_rooms", "sevenscenes_and_shards"} and len(named) == 20
 
 
 @pytest.mark.parametrize("workers", [0, 1])
