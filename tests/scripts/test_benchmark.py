@@ -248,17 +248,18 @@ def test_reconstruct_has_a_process_for_each_number_of_views(
     benchmark: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What each takes is its own: the process of three views, which comes last, does not count what the largest took."""
-    benchmark("reconstruct --views 12 3 --size 64 --device cpu --precision fp32 --chunk 2 --threads 1 --json")
+    benchmark("reconstruct --views 32 3 --size 64 --device cpu --precision fp32 --chunk 2 --threads 1 --json")
     result = json.loads(capsys.readouterr().out)
     assert result["setting"] == {"model": "muskie_tiny", "size": 64, "chunk": 2, "precision": "fp32"}
     few, many = result["rows"]
-    assert (few["views"], many["views"], result["against"], result["threads"]) == (3, 12, 3, 1)
+    assert (few["views"], many["views"], result["against"], result["threads"]) == (3, 32, 3, 1)
     assert (few["of_peak"], few["of_grown"], few["of_seconds"]) == (1, 1, 1)
     assert many["of_grown"] == pytest.approx(many["grown"] / few["grown"])
-    points = 4 * 12 * 64**2 * 4
-    assert many["peak"] > many["grown"] > points and few["peak"] < many["peak"], "the results alone take this much"
+    points = 4 * 32 * 64**2 * 4
+    assert many["peak"] > many["grown"] > points, "the results alone take this much"
+    assert few["grown"] < many["grown"], "peaks hold what was there before, too, which is not the same in every process"
     weights = sum(p.nbytes for p in create_reconstruction_model("muskie_tiny").parameters())
-    assert many["taken"] - many["grown"] == pytest.approx(weights + 12 * 3 * 64**2, rel=1e-3)
+    assert many["taken"] - many["grown"] == pytest.approx(weights + 32 * 3 * 64**2, rel=1e-3)
 
 
 def test_reconstruct_by_a_fine_tuned_model_prints_a_table(
