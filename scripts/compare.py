@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from comparing.clock import Trained, train, trial
-from comparing.measures import check_data, measure
+from comparing.measures import check_data, check_measures, measure
 from comparing.recipes import read_recipes
 from comparing.tables import check_names, told, write
 from visualizing.models import fill_ins
@@ -55,6 +55,7 @@ def compare(arguments: argparse.Namespace) -> str:
     settings = recipes[0].settings
     for recipe in recipes:
         check_data(recipe.name, recipe.settings)
+    check_measures(settings)
     out: Path = arguments.out or Path("outputs") / "-".join(["compare", *names])
     check_out(out)
     check_names(out, names)

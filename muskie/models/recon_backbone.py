@@ -107,8 +107,27 @@ def build_backbone(config: Mapping[str, Any], final_norm: bool = True, init: str
     return _kinds[kind](arguments, final_norm, init, seed)
 
 
+class EncoderBackbone(Backbone):
+    """What the backbones of our encoders have in common; their parameters are those of `encoder`."""
+
+    encoder: Any
+
+    def layer_of(self, name: str) -> int:
+        parts = name.split(".")
+        if parts[:2] == ["encoder", "blocks"]:
+            return int(parts[2]) + 1
+        return self.depth if parts[:2] == ["encoder", "norm"] else 0
+
+    def set_checkpointing(self, on: bool) -> None:
+        self.encoder.blocks.checkpointing = on
+
+    def compile_blocks(self) -> None:
+        for block in self.encoder.blocks:
+            compile_block(block)
+
+
 @backbone_kind("muskie")
-class MuskieBackbone(Backbone):
+class MuskieBackbone(EncoderBackbone):
     """An encoder of ours; a layer is an alternating block, and registers are handed on.
 
     Args:
@@ -123,9 +142,9 @@ class MuskieBackbone(Backbone):
             self.encoder = AlternatingEncoder(c)
         initialise(self.encoder, init, seed)
         # Nothing is hidden here, and every parameter has to have a gradient.
-        self.encoder.placeholder = None  # type: ignore[assignment]
+        self.encoder.placeholder = None
         if not final_norm:
-            self.encoder.norm = nn.Identity()  # type: ignore[assignment]
+            self.encoder.norm = nn.Identity()
         self.patch_size, self.depth, self.registers = c.patch_size, c.depth, c.registers
         self.block = BlockConfig(c.width, c.heads, c.mlp_ratio, c.qk_norm, c.rotate_values)
         self.rope_base, self.rope_angles_in = c.rope_base, c.rope_angles_in
@@ -139,22 +158,9 @@ class MuskieBackbone(Backbone):
         last, kept = self.encoder.blocks(self.encoder.embed(images), table, frozenset(keep))
         return Layers([x[:, :, self.registers :] for x in kept], self.encoder.norm(last))
 
-    def layer_of(self, name: str) -> int:
-        parts = name.split(".")
-        if parts[:2] == ["encoder", "blocks"]:
-            return int(parts[2]) + 1
-        return self.depth if parts[:2] == ["encoder", "norm"] else 0
-
-    def set_checkpointing(self, on: bool) -> None:
-        self.encoder.blocks.checkpointing = on
-
-    def compile_blocks(self) -> None:
-        for block in self.encoder.blocks:
-            compile_block(block)
-
 
 @backbone_kind("frames")
-class FrameBackbone(Backbone):
+class FrameBackbone(EncoderBackbone):
     """A frame-wise encoder of ours; a layer is a block, and the class token is handed on as a register.
 
     Args:
@@ -169,7 +175,7 @@ class FrameBackbone(Backbone):
             self.encoder = FrameEncoder(c)
         initialise(self.encoder, init, seed)
         if not final_norm:
-            self.encoder.norm = nn.Identity()  # type: ignore[assignment]
+            self.encoder.norm = nn.Identity()
         self.patch_size, self.depth, self.registers = c.patch_size, c.depth, c.registers
         self.block = BlockConfig(c.width, c.heads, c.mlp_ratio)
         self.rope_base = c.rope_base
@@ -181,19 +187,6 @@ class FrameBackbone(Backbone):
         tokens, table = self.encoder.embed(images)
         last, kept = self.encoder.blocks(tokens, table, frozenset(keep))
         return Layers([x[:, :, self.registers :] for x in kept], self.encoder.norm(last))
-
-    def layer_of(self, name: str) -> int:
-        parts = name.split(".")
-        if parts[:2] == ["encoder", "blocks"]:
-            return int(parts[2]) + 1
-        return self.depth if parts[:2] == ["encoder", "norm"] else 0
-
-    def set_checkpointing(self, on: bool) -> None:
-        self.encoder.blocks.checkpointing = on
-
-    def compile_blocks(self) -> None:
-        for block in self.encoder.blocks:
-            compile_block(block)
 
 
 @backbone_kind("timm")

@@ -87,17 +87,24 @@ def measure(backbones: Sequence[FrozenBackbone], settings: Mapping[str, Any], de
 
 
 def check_data(name: str, settings: Mapping[str, Any]) -> None:
-    """Opens what a recipe trains on and reads one sample of every source, so that what cannot be trained on or measured is
-    told before anything is trained.
+    """Opens what a recipe trains on, so that what it cannot use is told before anything is trained.
 
     Raises:
         ConfigError: the recipe cannot use a source.
-        DataError: there is too little to train or to measure on.
+        DataError: there is too little to train on.
     """
     try:
         training_data(settings, steps=1)
     except (ConfigError, DataError) as error:
         raise type(error)(f"{name}: {error}") from error
+
+
+def check_measures(settings: Mapping[str, Any]) -> None:
+    """Reads two samples of every source, so that what cannot be measured is told before anything is trained.
+
+    Raises:
+        DataError: there is too little to measure on.
+    """
     if not settings["holdout"].share:
         raise DataError("holdout.share=0 leaves nothing to measure recipes on")
     for source in (source for source in build_sources(settings["data"]) if not source.single):
